@@ -1,0 +1,1 @@
+"""The log: append, read, verify, checkpoint. SQLAlchemy is imported by `store.log` alone, so import that late."""
