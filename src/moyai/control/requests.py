@@ -1,0 +1,133 @@
+"""What control can be asked, by people, by agents and by its own shell. Every id and time is given, not made."""
+
+from dataclasses import dataclass
+
+from moyai.model.events import Signal
+from moyai.model.exchange import Hello, Report
+from moyai.model.ids import JobId, ProjectName, SiteName, TenantName, TextRef
+from moyai.model.site import Link, SiteProfile
+from moyai.model.workload import DatasetProfile, JobOrder
+
+
+@dataclass(frozen=True, slots=True)
+class TakeOver:
+    """A control plane starts, with an epoch that the store gave it."""
+
+    epoch: int
+    code_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeclareFleet:
+    """Sites and links as an operator declares them. What is the same already changes nothing."""
+
+    actor: str
+    profiles: tuple[SiteProfile, ...]
+    links: tuple[Link, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeSignal:
+    """A new value of an outside signal, in the unit `Signal` names."""
+
+    actor: str
+    site: SiteName
+    signal: Signal
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class DrainSite:
+    """Place nothing new at a site, or lift that."""
+
+    actor: str
+    site: SiteName
+    draining: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DeclareSiteDead:
+    """An operator's word that nothing runs at a site any more."""
+
+    actor: str
+    site: SiteName
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitJob:
+    """A job, resolved from its spec. `request` is the idempotency key."""
+
+    tenant: TenantName
+    project: ProjectName
+    actor: str
+    request: str
+    order: JobOrder
+    text: TextRef
+
+
+@dataclass(frozen=True, slots=True)
+class CancelJob:
+    """End a job."""
+
+    actor: str
+    job: JobId
+
+
+@dataclass(frozen=True, slots=True)
+class TextMissing:
+    """The sealed text of a job was erased: it can't be launched any more."""
+
+    job: JobId
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterDataset:
+    """Name a dataset that lies at a site. Version 0 asks for the next free one."""
+
+    tenant: TenantName
+    project: ProjectName
+    actor: str
+    request: str
+    profile: DatasetProfile
+    site: SiteName
+    text: TextRef
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """An agent's hello."""
+
+    hello: Hello
+
+
+@dataclass(frozen=True, slots=True)
+class TakeReport:
+    """The next report of a site's incarnation, in order."""
+
+    site: SiteName
+    incarnation: str
+    report: Report
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseOver:
+    """Control waited out the lease of a site."""
+
+    site: SiteName
+    term: int
+
+
+Request = (
+    TakeOver
+    | DeclareFleet
+    | ChangeSignal
+    | DrainSite
+    | DeclareSiteDead
+    | SubmitJob
+    | CancelJob
+    | TextMissing
+    | RegisterDataset
+    | Join
+    | TakeReport
+    | LeaseOver
+)

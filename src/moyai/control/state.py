@@ -1,0 +1,244 @@
+"""What control knows: a reducer's state over the log. One writer mutates it in place, through `apply` alone.
+
+Everything is integers, strings and plain mappings, so that its canonical bytes, and their hash, are the same on every
+machine. Fields that start with `_` are indexes, rebuilt from the rest on loading and never hashed.
+"""
+
+import hashlib
+from dataclasses import dataclass, field
+
+import msgspec
+
+from moyai.control.usage import Usage
+from moyai.model.codec import decode
+from moyai.model.envelope import GENESIS
+from moyai.model.events import Placement
+from moyai.model.ids import (
+    AttemptId,
+    DatasetName,
+    JobId,
+    ManifestId,
+    ProjectName,
+    SiteName,
+    TenantName,
+    TextRef,
+    TransferId,
+    attempt_id,
+    job_of,
+)
+from moyai.model.lifecycle import ATTEMPT_LIVE, JOB_ENDED, AttemptState, JobState
+from moyai.model.reasons import Reason
+from moyai.model.site import Link, SiteProfile
+from moyai.model.units import Instant
+from moyai.model.workload import DatasetProfile, JobOrder
+
+
+class BrokenInvariant(AssertionError):
+    """What must always hold does not. Control becomes read-only; agents go on."""
+
+
+@dataclass(slots=True)
+class Site:
+    """A declared site, and what is known of its agent."""
+
+    profile: SiteProfile
+    term: int = 0  # 0: its agent never came
+    incarnation: str = ""
+    lost: bool = False
+    draining: bool = False
+    capabilities: tuple[str, ...] = ()
+    reports_through: int = 0  # of this incarnation
+
+    @property
+    def reachable(self) -> bool:
+        """Whether its agent came and its lease is not over."""
+        return self.term > 0 and not self.lost
+
+
+@dataclass(slots=True)
+class Checkpoint:
+    """A complete checkpoint of a job."""
+
+    manifest: ManifestId
+    name: str
+    attempt: AttemptId
+    size_bytes: int
+    covered_us: int
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One try to run a job, with its placement, its usage and its bill."""
+
+    attempt: AttemptId
+    job: JobId
+    ordinal: int
+    term: int
+    placement: Placement
+    issued_at: Instant
+    restore: ManifestId | None
+    covered_us: int
+    state: AttemptState = AttemptState.ISSUED
+    started_at: Instant = Instant(0)  # by control's clock, when the report was recorded
+    ended_at: Instant = Instant(0)
+    stop: Reason | None = None
+    reason: Reason | None = None
+    run_us: int = 0
+    cpu_us: int = 0
+    output_bytes: int = 0
+    energy_wh: int = 0
+    energy_modelled: bool = True
+    cost_micro_yen: int = 0
+    carbon_mg: int = 0
+
+    @property
+    def site(self) -> SiteName:
+        """Where it was placed."""
+        return self.placement.site
+
+
+@dataclass(slots=True)
+class Job:
+    """A job with its attempts and what it has used."""
+
+    job: JobId
+    tenant: TenantName
+    project: ProjectName
+    actor: str
+    request: str
+    order: JobOrder
+    text: TextRef
+    submitted_at: Instant
+    submitted_seq: int
+    state: JobState = JobState.PENDING
+    not_before: Instant = Instant(0)
+    attempts: int = 0  # ordinals issued
+    own_failures: int = 0
+    setbacks: int = 0  # requeues without a failure of its own, since it last ran
+    reason: Reason | None = None  # of the last requeue, or of its end
+    ended_at: Instant = Instant(0)
+    checkpoints: list[Checkpoint] = field(default_factory=list[Checkpoint])  # oldest first
+    moved_bytes: int = 0
+    egress_micro_yen: int = 0
+    avoid: dict[SiteName, Instant] = field(default_factory=dict[SiteName, Instant])  # sites that failed it, until when
+
+    @property
+    def newest(self) -> AttemptId | None:
+        """The attempt that holds the fence: the highest ordinal issued."""
+        return attempt_id(self.job, self.attempts) if self.attempts else None
+
+
+@dataclass(slots=True)
+class Replicas:
+    """Who holds a manifest."""
+
+    size_bytes: int
+    sites: list[SiteName] = field(default_factory=list[SiteName])  # sorted
+    dropping: list[SiteName] = field(default_factory=list[SiteName])  # told to delete it
+
+
+@dataclass(slots=True)
+class Transfer:
+    """A copy of a manifest under way."""
+
+    transfer: TransferId
+    manifest: ManifestId
+    source: SiteName
+    target: SiteName
+    size_bytes: int
+    bytes_per_second: int
+    latency_us: int
+    job: JobId | None
+
+
+@dataclass(slots=True)
+class Dataset:
+    """A dataset version. `manifest` is None until the site that has it adopted it."""
+
+    profile: DatasetProfile
+    tenant: TenantName
+    site: SiteName
+    text: TextRef
+    manifest: ManifestId | None = None
+    problem: str = ""
+
+
+CommandRef = str
+"""What an outstanding command is about: its kind, a space, and the id of its attempt, transfer, dataset or manifest."""
+
+
+def dataset_key(name: DatasetName, version: int) -> str:
+    """The key of a dataset version, as people write it: "corpus-ja@3"."""
+    return f"{name}@{version}"
+
+
+def request_key(tenant: TenantName, project: ProjectName, request: str) -> str:
+    """The key under which the answer to an idempotency key is found again."""
+    return f"{tenant}/{project}/{request}"
+
+
+@dataclass(slots=True)
+class State:
+    """Everything, at log sequence `seq`."""
+
+    seq: int = 0
+    head_hash: str = GENESIS
+    recorded_at: Instant = Instant(0)
+    epoch: int = 0
+    sites: dict[SiteName, Site] = field(default_factory=dict[SiteName, Site])
+    links: dict[str, Link] = field(default_factory=dict[str, Link])  # "a|b"
+    jobs: dict[JobId, Job] = field(default_factory=dict[JobId, Job])
+    attempts: dict[AttemptId, Attempt] = field(default_factory=dict[AttemptId, Attempt])
+    manifests: dict[ManifestId, Replicas] = field(default_factory=dict[ManifestId, Replicas])
+    transfers: dict[TransferId, Transfer] = field(default_factory=dict[TransferId, Transfer])  # under way
+    transfer_tries: dict[str, int] = field(default_factory=dict[str, int])  # "manifest>target" → ordinals issued
+    datasets: dict[str, Dataset] = field(default_factory=dict[str, Dataset])
+    requests: dict[str, JobId] = field(default_factory=dict[str, JobId])
+    history: dict[str, list[int]] = field(default_factory=dict[str, list[int]])  # run times by project and name, µs
+    outbox: dict[SiteName, dict[CommandRef, int]] = field(default_factory=dict[SiteName, dict[CommandRef, int]])
+
+
+class Indexes:
+    """What is looked up often, derived from a state and kept beside it."""
+
+    __slots__ = ("data_jobs", "live", "pending", "usage")
+
+    def __init__(self, state: State) -> None:
+        self.pending: dict[JobId, None] = {}
+        self.live: dict[AttemptId, None] = {}
+        self.data_jobs: dict[JobId, None] = {}  # jobs whose datasets or checkpoints may need to move
+        self.usage = Usage()
+        for job in sorted(state.jobs.values(), key=lambda j: j.submitted_seq):
+            if job.state is JobState.PENDING:
+                self.pending[job.job] = None
+            if keeps_data(job):
+                self.data_jobs[job.job] = None
+        for attempt in sorted(state.attempts):
+            if (held := state.attempts[attempt]).state in ATTEMPT_LIVE:
+                self.live[attempt] = None
+                self.usage.take(held.placement, state.jobs[job_of(attempt)].order.need)
+
+
+def keeps_data(job: Job) -> bool:
+    """Whether the job's datasets or checkpoints may still have to move or be deleted."""
+    if job.state in JOB_ENDED:
+        return bool(job.checkpoints)
+    return bool(job.order.checkpoint or job.order.data or job.checkpoints)
+
+
+_ENCODER = msgspec.json.Encoder(order="deterministic")
+
+
+def state_bytes(state: State) -> bytes:
+    """The canonical bytes of a state: what a checkpoint keeps and the state hash covers."""
+    return _ENCODER.encode(state)
+
+
+def state_from(data: bytes) -> State:
+    """The state in canonical bytes. Raises DecodeError."""
+    return decode(data, State)
+
+
+def state_hash(state: State) -> str:
+    """SHA-256 of the canonical bytes, in hex."""
+    return hashlib.sha256(state_bytes(state)).hexdigest()

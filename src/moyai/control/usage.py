@@ -1,0 +1,74 @@
+"""What the live attempts hold of each node, and of each site's power."""
+
+from dataclasses import dataclass
+
+from moyai.model.events import Placement
+from moyai.model.ids import FlavorName, SiteName
+from moyai.model.site import SiteProfile
+from moyai.model.workload import Need
+
+
+@dataclass(slots=True)
+class NodeUse:
+    """What is taken of one node."""
+
+    cores: int = 0
+    memory_bytes: int = 0
+    accelerators: int = 0
+
+
+class Usage:
+    """Sums over the live attempts: taken when one is issued, given back when it ended or is presumed dead."""
+
+    __slots__ = ("_nodes", "_power_w")
+
+    def __init__(self) -> None:
+        self._nodes: dict[tuple[SiteName, FlavorName, int], NodeUse] = {}
+        self._power_w: dict[SiteName, int] = {}
+
+    def take(self, placement: Placement, need: Need, sign: int = 1) -> None:
+        """Add what `placement` holds; with sign −1, give it back."""
+        for index in placement.nodes:
+            key = (placement.site, placement.flavor, index)
+            use = self._nodes.setdefault(key, NodeUse())
+            use.cores += sign * need.cores
+            use.memory_bytes += sign * need.memory_bytes
+            use.accelerators += sign * need.accelerators
+            if not (use.cores or use.memory_bytes or use.accelerators):
+                del self._nodes[key]
+        self._power_w[placement.site] = self._power_w.get(placement.site, 0) + sign * placement.power_w
+
+    def node(self, site: SiteName, flavor: FlavorName, index: int) -> NodeUse:
+        """What is taken of one node."""
+        return self._nodes.get((site, flavor, index), NodeUse())
+
+    def power_w(self, site: SiteName) -> int:
+        """What the live attempts of a site draw at its feed, idle nodes not included."""
+        return self._power_w.get(site, 0)
+
+    def fits(self, profile: SiteProfile, placement: Placement, need: Need) -> bool:
+        """Whether `placement` fits beside what is held, on every node and under the site's power cap."""
+        flavor = profile.flavor(placement.flavor)
+        if flavor is None or (need.accelerators and flavor.accelerator != need.accelerator):
+            return False
+        ranks: dict[int, int] = {}
+        for index in placement.nodes:
+            ranks[index] = ranks.get(index, 0) + 1
+        for index, count in ranks.items():
+            use = self.node(profile.name, flavor.name, index)
+            if (
+                not 0 <= index < flavor.count
+                or use.cores + count * need.cores > flavor.cores
+                or use.memory_bytes + count * need.memory_bytes > flavor.memory_bytes
+                or use.accelerators + count * need.accelerators > flavor.accelerators
+            ):
+                return False
+        if not profile.power_cap_w:
+            return True
+        drawn = idle_power_w(profile) + self.power_w(profile.name) + placement.power_w
+        return drawn <= profile.power_cap_w
+
+
+def idle_power_w(profile: SiteProfile) -> int:
+    """What a site draws at its feed with nothing running, in W, rounded up."""
+    return -(-sum(f.count * f.idle_w for f in profile.flavors) * profile.pue_milli // 1_000)
