@@ -1,0 +1,453 @@
+"""A site of the twin: a machine with a disk and an engine, and on it the real agent core in a simulated shell.
+
+The shell does what the real one does: writes first, then acts, then answers. Its process may die at any point between.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from moyai.agent.core.attempts import Held
+from moyai.agent.core.core import AgentCore
+from moyai.agent.core.effects import (
+    AdoptTree,
+    Claim,
+    DropObject,
+    Effect,
+    FetchBlob,
+    FetchObject,
+    Forget,
+    Observe,
+    Start,
+    StopEngine,
+    Write,
+)
+from moyai.model.codec import decode_batch, decode_commands, encode
+from moyai.model.exchange import Ack, Batch, Commands, Hello, Welcome
+from moyai.model.ids import AttemptId, BlobId, JobId, ManifestId, NodeName, SiteName
+from moyai.model.site import Flavor, SiteProfile
+from moyai.model.units import Boot
+from moyai.twin.engine import Engine, Work
+from moyai.twin.network import Network
+from moyai.twin.truth import Run, Truth, Violation
+from moyai.twin.world import SECOND, Machine, World
+
+RENEW_US = 3 * SECOND
+TIMEOUT_US = 2 * SECOND
+POLL_US = 20 * SECOND
+TEND_US = 2 * SECOND
+WIRE_SHARE = 0.05  # of messages that are put through the codec; all of them would cost as much as the rest
+DATASET_BYTES = 20_000_000
+
+
+class Exchange:
+    """What an agent asks control. Each answer comes through the callback, late, twice or never."""
+
+    def hello(self, hello: Hello, answer: Callable[[Welcome | None], None]) -> None:
+        """An agent comes; None where it must come again later."""
+        raise NotImplementedError
+
+    def batch(self, site: SiteName, batch: Batch, answer: Callable[[Ack], None]) -> None:
+        """Reports, or a mere renewal."""
+        raise NotImplementedError
+
+    def poll(self, site: SiteName, after: int, term: int, answer: Callable[[Commands], None]) -> None:
+        """Commands above `after`, when there are some."""
+        raise NotImplementedError
+
+
+@dataclass(slots=True)
+class Disk:
+    """What survives the death of every process of a site."""
+
+    number: int = 1
+    journal: dict[str, bytes] = field(default_factory=dict[str, bytes])
+    objects: dict[ManifestId, int] = field(default_factory=dict[ManifestId, int])  # manifest → bytes
+
+
+class Site:
+    """The machine. `agent` is None while no agent lives on it."""
+
+    def __init__(
+        self,
+        world: World,
+        net: Network,
+        control: Exchange,
+        *,
+        truth: Truth,
+        profile: SiteProfile,
+        drift_ppm: int,
+        work: Callable[[JobId], Work],
+    ) -> None:
+        self.world, self.net, self.control, self.profile = world, net, control, profile
+        self.name = profile.name
+        self.machine = Machine(world, drift_ppm)
+        self.disk = Disk()
+        self.agent: Agent | None = None
+        self.up = False
+        self.engine = Engine(world, self.name, self.machine, door=self, truth=truth, work=work, keep=self.keep)
+        self.others: Mapping[SiteName, Site] = {}
+        self.crash_share = 0.0  # of the agent's steps after which it dies
+        self.all_claims = False  # the start claim is switched off
+        self.nodes = profile.flavors[0].count  # that are up now
+
+    # -- life and death --------------------------------------------------------------------------------------------
+
+    def power_on(self) -> None:
+        """The machine and its agent come up."""
+        if not self.up:
+            self.up = True
+            self.world.say(f"{self.name}: up, disk {self.disk.number}")
+            self.start_agent()
+
+    def start_agent(self) -> None:
+        """An agent starts, if the machine is up and none lives."""
+        if self.up and self.agent is None:
+            self.agent = Agent(self)
+            self.agent.begin()
+
+    def kill_agent(self) -> None:
+        """The agent dies −9; the engine and its guards go on."""
+        if self.agent is not None:
+            self.world.say(f"{self.name}: agent dies")
+            self.agent.alive = False
+            self.agent = None
+
+    def power_off(self, *, lose_disk: bool, lose_books: bool) -> None:
+        """The machine dies with all that runs on it."""
+        self.world.say(f"{self.name}: power off{', disk lost' if lose_disk else ''}")
+        self.kill_agent()
+        self.up = False
+        self.engine.die(lose_books=lose_books or lose_disk)
+        self.machine.reboot()
+        if lose_disk:
+            self.disk = Disk(self.disk.number + 1)
+
+    def set_nodes(self, count: int) -> None:
+        """Nodes fail, or come back."""
+        if count != self.nodes:
+            self.world.say(f"{self.name}: {count} nodes are up")
+            self.nodes = count
+            self.engine.lose_nodes(count)
+            if self.agent:
+                self.agent.tell_capacity()
+
+    def flavors(self) -> tuple[Flavor, ...]:
+        """What its engine has now."""
+        return (replace(self.profile.flavors[0], count=self.nodes),)
+
+    def keep(self, manifest: ManifestId, size_bytes: int) -> None:
+        """Put an object on the disk."""
+        self.disk.objects[manifest] = size_bytes
+
+    # -- the door that guards and engine use -----------------------------------------------------------------------
+
+    def ask_claim(self, attempt: AttemptId, nonce: str, rank: int) -> Claim | None:
+        """A rank's start claim; None where no agent lives to answer."""
+        return self.agent.claim(attempt, nonce, rank) if self.agent else None
+
+    def ask_lease(self, attempt: AttemptId) -> int | None:
+        """A guard renews; None where no agent lives."""
+        return self.agent.core.lease_left_us(self.machine.boot(), attempt) if self.agent else None
+
+    def told(self, run: Run) -> None:
+        """The engine has news of a start; a dead agent hears it when it comes back."""
+        if self.agent:
+            self.world.after(self.world.between(500, 5_000), self.agent.observe, run)
+
+
+class Agent:
+    """One life of the agent's process."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.world = site.world
+        self.alive = True
+        self.core = AgentCore.restore(site.name, dict(site.disk.journal), f"{site.name}-{site.disk.number}", ("guard",))
+        self.joined = False
+        self._asking = 0  # number of the batch in flight; 0: none
+        self._batches = 0
+        self._polls = 0
+        self._hellos = 0
+
+    def begin(self) -> None:
+        """Recover, look at the engine, say hello."""
+        if not self.perform(self.core.recover()):
+            return
+        for runs in list(self.site.engine.books.values()):
+            for run in runs:
+                self.site.told(run)
+        self.tell_capacity()
+        self._hello()
+        self.world.after(TEND_US, self._tend)
+
+    def tell_capacity(self) -> None:
+        """Report the nodes that are up."""
+        if self.alive:
+            self._report(self.core.capacity(self.site.flavors(), self.site.machine.wall()))
+
+    # -- effects ---------------------------------------------------------------------------------------------------
+
+    def perform(self, effects: list[Effect]) -> bool:
+        """Make the writes durable, then act. False where the process died on the way: nobody may be answered."""
+        if not effects:
+            return True
+        site = self.site
+        dies = self.world.between(1, 3) if self.world.chance(site.crash_share) else 0
+        if dies == 1:
+            site.kill_agent()
+            return False
+        acts: list[Effect] = []
+        journal = site.disk.journal
+        for effect in effects:
+            if not isinstance(effect, Write):
+                acts.append(effect)
+            elif effect.value is None:
+                journal.pop(effect.key, None)
+            else:
+                journal[effect.key] = effect.value
+        if dies == 2:
+            acts = acts[: self.world.between(0, len(acts))]
+        for effect in acts:
+            self._act(effect)
+        if dies:
+            site.kill_agent()
+            return False
+        return True
+
+    def _act(self, effect: Effect) -> None:
+        site, world = self.site, self.world
+        match effect:
+            case Start():
+                missing = [i.manifest for i in effect.launch.inputs if i.manifest not in site.disk.objects]
+                restore = effect.launch.restore
+                if missing or (restore is not None and restore not in site.disk.objects):
+                    raise Violation(f"{effect.launch.attempt}: started at {site.name} without its data")
+                if any(node >= site.nodes for node in effect.launch.nodes):
+                    world.after(1_000, self._fail, effect.launch.attempt, "its node is down")
+                else:
+                    site.engine.start(effect.launch)
+            case StopEngine():
+                if not site.engine.stop(effect.attempt, effect.grace_us):
+                    world.after(1_000, self._unknown, effect.attempt)
+            case Observe():
+                runs = site.engine.books.get(effect.attempt)
+                for run in runs or ():
+                    site.told(run)
+                if not runs:
+                    world.after(1_000, self._unknown, effect.attempt)
+            case FetchObject():
+                self._fetch(effect)
+            case FetchBlob():
+                world.after(world.between(1_000, 200_000), self._have, effect.blob, world.chance(0.1))
+            case AdoptTree():
+                world.after(world.between(10_000, 2 * SECOND), self._adopt, effect)
+            case DropObject():
+                world.after(world.between(1_000, 50_000), self._drop, effect.manifest)
+            case Forget():
+                site.engine.forget(effect.attempt)
+            case Write():
+                pass
+
+    def _fetch(self, effect: FetchObject) -> None:
+        fetch = effect.fetch
+        took_us = fetch.latency_us + fetch.size_bytes * SECOND // fetch.bytes_per_second
+        self.world.after(took_us, self._fetched, effect, took_us)
+
+    def _fetched(self, effect: FetchObject, took_us: int) -> None:
+        if not self.alive:
+            return
+        site, fetch = self.site, effect.fetch
+        source = site.others[fetch.source]
+        here = fetch.manifest in site.disk.objects
+        reachable = source.up and source.agent is not None and site.net.open(source.name) and site.net.open(site.name)
+        stored = here or (reachable and fetch.manifest in source.disk.objects)
+        if stored:
+            site.keep(fetch.manifest, fetch.size_bytes)
+        moved = fetch.size_bytes if stored and not here else 0
+        detail = "" if stored else f"{fetch.source} does not answer"
+        self._report(
+            self.core.fetched(
+                fetch.transfer,
+                stored=stored,
+                moved_bytes=moved,
+                took_us=took_us,
+                detail=detail,
+                at=site.machine.wall(),
+            )
+        )
+
+    def _have(self, blob: BlobId, fails: bool) -> None:
+        if not self.alive:
+            return
+        if not fails:
+            self._report(self.core.have(blob))
+            return
+        for held in list(self.core.attempts.values()):
+            if held.launch.workdir == blob:
+                self._fail(held.attempt, "no such archive")
+
+    def _fail(self, attempt: AttemptId, detail: str) -> None:
+        if self.alive:
+            self._report(self.core.launch_failed(attempt, detail, self.site.machine.wall()))
+
+    def _adopt(self, effect: AdoptTree) -> None:
+        if not self.alive:
+            return
+        adopt = effect.adopt
+        manifest = ManifestId(f"{adopt.dataset}-{adopt.version}-content")
+        self.site.keep(manifest, DATASET_BYTES)
+        at = self.site.machine.wall()
+        self._report(
+            self.core.adopted(adopt.dataset, adopt.version, manifest, size_bytes=DATASET_BYTES, detail="", at=at)
+        )
+
+    def _drop(self, manifest: ManifestId) -> None:
+        if self.alive:
+            self.site.disk.objects.pop(manifest, None)
+            self._report(self.core.dropped(manifest, self.site.machine.wall()))
+
+    def _unknown(self, attempt: AttemptId) -> None:
+        if self.alive and not self.site.engine.books.get(attempt):
+            self._report(self.core.forgotten(attempt, self.site.machine.boot()))
+
+    # -- engine and guards -----------------------------------------------------------------------------------------
+
+    def claim(self, attempt: AttemptId, nonce: str, rank: int) -> Claim | None:
+        """A rank's start claim; None where the process died before it could answer."""
+        claim, effects = self.core.claim(attempt, nonce, rank, self.site.machine.boot())
+        if not claim.granted and self.site.all_claims:
+            left = self.core.lease_left_us(self.site.machine.boot())
+            return Claim(left > 0, left)
+        return claim if self.perform(effects) else None
+
+    def observe(self, run: Run) -> None:
+        """The engine's news of one start."""
+        if not self.alive:
+            return
+        at, core = self.site.machine.wall(), self.core
+        if run.all_began >= 0 and not self._report(core.started(run.attempt, at, (NodeName("n"),))):
+            return
+        for name, manifest, size_bytes, run_us in list(run.checkpoints):
+            told = core.checkpoint(run.attempt, name, manifest, size_bytes=size_bytes, run_us=run_us, at=at)
+            if not self._report(told):
+                return
+        if run.end is not None:
+            self._report(core.ended(run.attempt, run.end, at))
+
+    def lacks(self, held: Held) -> bool:
+        """Whether the engine was asked to start an attempt, and has nothing of the start that counts."""
+        runs = self.site.engine.books.get(held.attempt, ())
+        known = any(run.nonce == held.mark.nonce for run in runs) if held.claimed else bool(runs)
+        return held.asked and not known
+
+    def _tend(self) -> None:
+        """Now and then: what the engine no longer knows, and what time alone brings."""
+        if not self.alive:
+            return
+        now = self.site.machine.boot()
+        for held in list(self.core.attempts.values()):
+            if self.lacks(held) and not self._report(self.core.forgotten(held.attempt, now)):
+                return
+        if self._report(self.core.tick(now, self.site.machine.wall())):
+            self.world.after(TEND_US, self._tend)
+
+    # -- exchange --------------------------------------------------------------------------------------------------
+
+    def _report(self, effects: list[Effect]) -> bool:
+        """Perform, and send what there is to report."""
+        if not self.perform(effects):
+            return False
+        if self.joined and self.core.waiting and not self._asking:
+            self._send_batch()
+        return True
+
+    def _hello(self) -> None:
+        if not self.alive:
+            return
+        self.joined = False
+        self._hellos += 1
+        sent, site = self.site.machine.boot(), self.site
+        hello = self.core.hello()
+
+        def answer(welcome: Welcome | None) -> None:
+            site.net.down(site.name, self._welcomed, sent, welcome)
+
+        site.net.up(site.name, site.control.hello, hello, answer)
+        self.world.after(TIMEOUT_US, self._no_welcome, self._hellos)
+
+    def _no_welcome(self, hello: int) -> None:
+        if self.alive and not self.joined and hello == self._hellos:
+            self._hello()
+
+    def _welcomed(self, sent: Boot, welcome: Welcome | None) -> None:
+        if not self.alive or welcome is None:
+            return
+        if self.perform(self.core.welcome(welcome, sent, self.site.machine.wall())) and self.core.welcomed:
+            if not self.joined:
+                self.joined = True
+                self._asking = 0
+                self._poll()
+            if not self._asking:
+                self._send_batch()
+
+    def _send_batch(self) -> None:
+        if not self.alive or not self.joined:
+            return
+        self._batches += 1
+        number = self._asking = self._batches
+        sent, site = self.site.machine.boot(), self.site
+
+        def answer(ack: Ack) -> None:
+            site.net.down(site.name, self._acked, number, sent, ack)
+
+        batch = self.core.batch(32)
+        if self.world.chance(WIRE_SHARE) and decode_batch(encode(batch)) != batch:
+            raise Violation(f"{site.name}: a batch is not itself after the wire")
+        site.net.up(site.name, site.control.batch, site.name, batch, answer)
+        self.world.after(TIMEOUT_US, self._no_ack, number)
+
+    def _no_ack(self, number: int) -> None:
+        if self.alive and self._asking == number:
+            self._asking = 0
+            self._send_batch()
+
+    def _acked(self, number: int, sent: Boot, ack: Ack) -> None:
+        if not self.alive or not self.perform(self.core.ack(ack, sent)):
+            return
+        if self._asking != number or ack.epoch < self.core.meta.epoch:
+            return
+        self._asking = 0
+        if not ack.renewed:
+            self._hello()
+        elif self.core.waiting:
+            self._send_batch()
+        else:
+            self.world.after(RENEW_US, self._renew, number)
+
+    def _renew(self, number: int) -> None:
+        if self.alive and not self._asking and self._batches == number:
+            self._send_batch()
+
+    def _poll(self) -> None:
+        if not self.alive or not self.joined:
+            return
+        self._polls += 1
+        number, site = self._polls, self.site
+
+        def answer(commands: Commands) -> None:
+            site.net.down(site.name, self._commanded, number, commands)
+
+        site.net.up(site.name, site.control.poll, site.name, self.core.cursor, self.core.meta.term, answer)
+        self.world.after(POLL_US + TIMEOUT_US, self._no_commands, number)
+
+    def _no_commands(self, number: int) -> None:
+        if self.alive and number == self._polls:
+            self._poll()
+
+    def _commanded(self, number: int, commands: Commands) -> None:
+        if not self.alive:
+            return
+        if self.world.chance(WIRE_SHARE) and decode_commands(encode(commands)) != commands:
+            raise Violation(f"{self.site.name}: commands are not themselves after the wire")
+        if self._report(self.core.commands(commands, self.site.machine.wall())) and number == self._polls:
+            self._poll()
