@@ -1,0 +1,11 @@
+"""`python -m moyai.server --dir DIR [--local] [--fleet FILE] [--port N]`."""
+
+import gc
+
+gc.disable()  # nothing that is imported is ever garbage: collected over and over it would cost a tenth of the start
+
+import sys  # noqa: E402
+
+from moyai.server.start import main  # noqa: E402
+
+sys.exit(main(sys.argv[1:]))
