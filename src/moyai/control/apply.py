@@ -364,6 +364,9 @@ def _transfer_ended(state: State, _: Indexes, body: e.TransferEnded, record: Rec
         state.transfer_tries.pop(f"{transfer.manifest}>{transfer.target}", None)
     if transfer.job is not None:
         job = state.jobs[transfer.job]
+        newest = state.attempts[job.newest] if job.newest else None
+        if newest and not body.stored and newest.site == transfer.target:
+            newest.failed_fetches += 1
         job.moved_bytes += body.moved_bytes
         link = link_between(state, transfer.source, transfer.target)
         job.egress_micro_yen += link.egress_micro_yen(body.moved_bytes) if link else 0

@@ -13,6 +13,7 @@ from moyai.control.decide import decide
 from moyai.control.handle import Refused, handle
 from moyai.control.lease import LeaseTable
 from moyai.control.outbox import command_of
+from moyai.control.outcome import waits_until
 from moyai.control.snapshot import snapshot
 from moyai.control.state import Indexes, State
 from moyai.control.why import Outlook, Why, why
@@ -147,7 +148,8 @@ class Control:
         return tuple(records)
 
     def _due(self, now: Instant) -> bool:
-        return any(self.state.jobs[j].not_before and self.state.jobs[j].not_before <= now for j in self.indexes.pending)
+        waiting = (self.state.jobs[j] for j in self.indexes.pending)
+        return any(job.not_before and not waits_until(job, now) for job in waiting)
 
     def snapshot(self, now: Instant) -> tuple[Snapshot, tuple[QueuedJob, ...]]:
         """What to plan on. Until something changes, no further plan is needed."""

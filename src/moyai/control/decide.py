@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from moyai.control.outcome import waits_until
 from moyai.control.residency import allowed, rules
 from moyai.control.state import Indexes, Job, State
 from moyai.control.upkeep import holders, inputs_of, nearest, upkeep
@@ -69,7 +70,7 @@ def _stale(state: State, indexes: Indexes, planned: Planned, now: Instant) -> st
     job = state.jobs.get(planned.job)
     if job is None or job.state is not JobState.PENDING:
         return "it no longer waits"
-    if job.not_before > now:
+    if waits_until(job, now):
         return "it is not due yet"
     site = state.sites.get(planned.placement.site)
     if site is None or not site.reachable or site.draining:

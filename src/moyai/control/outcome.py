@@ -22,6 +22,14 @@ def backoff_us(tries: int) -> int:
     return min(BACKOFF_FIRST_US << min(max(tries - 1, 0), 20), BACKOFF_MOST_US)
 
 
+def waits_until(job: Job, now: Instant) -> Instant:
+    """Until when a job backs off; 0 where it doesn't.
+
+    A time farther off than the longest backoff was written before control's clock was set back: it is due.
+    """
+    return job.not_before if 0 < job.not_before - now <= BACKOFF_MOST_US else Instant(0)
+
+
 def after_end(job: Job, attempt: Attempt, outcome: e.Outcome, reason: Reason, now: Instant) -> tuple[Draft, ...]:
     """The decision about `job` once its `attempt` ended so; empty where the attempt no longer holds the fence."""
     if attempt.attempt != job.newest:

@@ -1,6 +1,7 @@
 """What the planner sees: frozen copies of the state, with every job's rules, data and estimate resolved."""
 
 from moyai.control.apply import history_key
+from moyai.control.outcome import waits_until
 from moyai.control.residency import rules
 from moyai.control.state import Attempt, Indexes, Job, State, dataset_key
 from moyai.control.upkeep import holders, is_safe
@@ -60,7 +61,7 @@ def queued(state: State, job: Job, now: Instant) -> QueuedJob:
         project=job.project,
         order=job.order,
         submitted_at=job.submitted_at,
-        not_before=job.not_before,
+        not_before=waits_until(job, now),
         run_us=estimate_us(state, job),
         data=tuple(data),
         resumes=tuple(resumes),

@@ -90,6 +90,7 @@ class Attempt:
     energy_modelled: bool = True
     cost_micro_yen: int = 0
     carbon_mg: int = 0
+    failed_fetches: int = 0  # transfers of its inputs that came to nothing
 
     @property
     def site(self) -> SiteName:

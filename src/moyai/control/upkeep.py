@@ -15,7 +15,7 @@ from moyai.model.reasons import Code, Reason
 from moyai.model.site import Link
 
 TRANSFER_TRIES = 3
-"""Times that a manifest is tried towards one site before another one is asked, or the attempt is given up."""
+"""Transfers that may fail before an attempt is given up, and towards one site before a checkpoint goes elsewhere."""
 
 
 @dataclass(slots=True)
@@ -111,8 +111,7 @@ def _bring_inputs(work: _Round, job: Job, attempt: Attempt) -> None:
             continue
         held = state.manifests.get(manifest)
         source = nearest(state, manifest, held.size_bytes, target) if held else None
-        tries = state.transfer_tries.get(f"{manifest}>{target}", 0)
-        if held is None or source is None or tries >= TRANSFER_TRIES:
+        if held is None or source is None or attempt.failed_fetches >= TRANSFER_TRIES:
             body = e.AttemptStopRequested(attempt.attempt, Reason(Code.DATA_LOST, subject=manifest))
             work.drafts.append(Draft(body, Origin.DECIDED, job.tenant, job.project))
             return

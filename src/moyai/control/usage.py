@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from moyai.facility.power import idle_power_w
 from moyai.model.events import Placement
 from moyai.model.ids import FlavorName, SiteName
 from moyai.model.site import SiteProfile
@@ -68,7 +69,3 @@ class Usage:
         drawn = idle_power_w(profile) + self.power_w(profile.name) + placement.power_w
         return drawn <= profile.power_cap_w
 
-
-def idle_power_w(profile: SiteProfile) -> int:
-    """What a site draws at its feed with nothing running, in W, rounded up."""
-    return -(-sum(f.count * f.idle_w for f in profile.flavors) * profile.pue_milli // 1_000)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from moyai.control.outcome import waits_until
 from moyai.control.state import Job, State
 from moyai.model.ids import JobId
 from moyai.model.lifecycle import JOB_ENDED, JobState
@@ -47,7 +48,7 @@ def why(state: State, outlook: Outlook, job: Job, now: Instant) -> Why:
     if job.state in JOB_ENDED:
         return Why(job.job, job.reason or Reason(Code.UNPLANNED), ())
     said = outlook.of(job.job)
-    if job.not_before > now:
+    if waits_until(job, now):
         reason = Reason(Code.BACKOFF, subject=job.reason.code if job.reason else "", found=job.not_before - now)
         return Why(job.job, reason, _rows(said), start=job.not_before)
     match said:

@@ -114,6 +114,7 @@ class Ask:
     file: int = 0
     offset: int = 0
     limit: int = 0
+    wait_us: int = 0  # how long to wait for the first byte of an output that is still written
 
 
 @dataclass(frozen=True, slots=True)

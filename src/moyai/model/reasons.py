@@ -20,7 +20,7 @@ class Code(StrEnum):
     PURPOSE = "purpose"  # subject: dataset; detail: the purposes allowed
     ENGINE_LACKS = "engine-lacks"  # subject: the capability the engine of the site lacks
     # a feasible site was not chosen
-    CHOSEN = "chosen"
+    CHOSEN = "chosen"  # subject: site; where it waits for room, detail: the job whose end it awaits, found: µs until then
     DEARER = "dearer"  # found: micro-yen more than the chosen one, lateness included
     BUSY = "busy"  # found: µs until capacity is free there, later than at the chosen one
     LATE = "late"  # found: µs past the deadline
