@@ -99,8 +99,13 @@ def test_after_a_restart_it_knows_what_is_there(tmp_path: Path) -> None:
     places = Places(tmp_path)
     for name in ("a.1", "b.1", "live.1"):
         attempt(places, name, 10)
-    Retention(places, Kept(attempts=1)).recover({AttemptId("live.1")})
-    assert len(list(places.attempts.iterdir())) == 2
+    retention = Retention(places, Kept(attempts=1))
+    left = retention.left({AttemptId("live.1")})
+    attempt(places, "new.1", 10)
+    for name in left:
+        retention.ended(name)
+    assert (places.attempts / "new.1/work/sub/f").exists()
+    assert len(list(places.attempts.iterdir())) == 3
     assert (places.attempts / "live.1/work/sub/f").exists()
 
 

@@ -110,5 +110,5 @@ class World:
 def ended(attempt: AttemptId, outcome: e.Outcome = e.Outcome.SUCCEEDED, code: Code = Code.EXIT, found: int = 0):
     """An end as an engine reports it."""
     return e.AttemptEnded(
-        attempt, outcome, Reason(code, found=found), Instant(1), Instant(2), 1_000_000, 900_000, 3, True, 10
+        attempt, outcome, Reason(code, found=found), Instant(1), Instant(2), 1_000_000, 900_000, 10_800, True, 10
     )

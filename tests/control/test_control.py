@@ -41,7 +41,7 @@ def test_a_job_runs_and_its_books_are_kept(world: World) -> None:
     world.report("tokyo", ended(attempt))
     assert job_state(world, job) is JobState.SUCCEEDED
     held = world.control.state.attempts[attempt]
-    assert (held.run_us, held.energy_wh, held.cost_micro_yen, held.carbon_mg) == (1_000_000, 3, 90_000, 1_350)
+    assert (held.run_us, held.energy_j, held.cost_micro_yen, held.carbon_mg) == (1_000_000, 10_800, 90_000, 1_350)
     assert not world.control.indexes.live
     assert world.control.indexes.usage.power_w(TOKYO) == 0
 
@@ -322,3 +322,12 @@ def test_replay_and_checkpoint_give_the_same_state(world: World) -> None:
     assert state_hash(whole) == state_hash(world.control.state)
     tail = replay(state_from(middle), [x for x in world.records if x.seq > seq])
     assert state_hash(tail) == state_hash(world.control.state)
+
+
+def test_a_stopping_attempt_is_expected_to_end_within_its_grace(world: World) -> None:
+    job = world.submit(checkpoint=CheckpointRule(grace_us=5_000_000))
+    world.run(job, "tokyo")
+    world.ask(r.CancelJob("u", job))
+    snapshot, _ = world.control.snapshot(world.now)
+    (busy,) = snapshot.busy
+    assert (busy.end, busy.preemptible, busy.grace_us) == (world.now + 5_000_000, False, 5_000_000)

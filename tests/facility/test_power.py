@@ -51,10 +51,10 @@ def test_ranks_that_fit_on_a_node_load_it_by_no_more_than_one(asks):
 
 
 def test_energy_becomes_yen_and_carbon():
-    assert grid.energy_wh(150, 2 * HOUR) == 300
+    assert grid.energy_j(150, 2 * HOUR) == 1_080_000
     assert grid.electricity_micro_yen(150, 2 * HOUR, 30_000_000) == 9_000_000
     assert grid.carbon_mg(150, 2 * HOUR, 450_000) == 135_000
     assert grid.carbon_micro_yen(135_000, 10_000_000) == 1_350_000
     assert grid.electricity_micro_yen(10, 1_000_000, 30_000_000) == 83  # a second of 10 W is not rounded to 0 Wh
-    for figure in (grid.energy_wh(1, 1), grid.carbon_mg(7, 12_345, 6), grid.electricity_micro_yen(1.5, 7, 9)):
+    for figure in (grid.energy_j(1, 1), grid.carbon_mg(7, 12_345, 6), grid.electricity_micro_yen(1.5, 7, 9)):
         assert type(figure) is int

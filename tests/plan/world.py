@@ -126,7 +126,7 @@ def _check_rows(rows, snapshot: Snapshot, chosen: str | None) -> None:
     assert [r.site for r in rows if r.reason.code is Code.CHOSEN] == ([chosen] if chosen else [])
     for r in rows:
         if not r.feasible:
-            assert (r.start, r.end, r.cost_micro_yen, r.energy_wh, r.carbon_mg, r.moved_bytes) == (0,) * 6
+            assert (r.start, r.end, r.cost_micro_yen, r.energy_j, r.carbon_mg, r.moved_bytes) == (0,) * 6
         else:
             assert NOW <= r.start < r.end
 

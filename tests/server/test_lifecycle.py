@@ -207,6 +207,20 @@ def test_a_long_directory_has_its_socket_elsewhere(server: Server):
     assert not path.exists()
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_the_middle_of_a_start_is_a_quiet_end(server: Server, number: int):
+    for pause in (0.08, 0.25, 0.45, 0.7, 1.0):
+        process = server.spawn("--local")
+        time.sleep(pause)
+        process.send_signal(number)
+        out, said = process.communicate(timeout=20)
+        assert "Traceback" not in said
+        assert process.returncode in (0, 130, -signal.SIGTERM)
+        assert out == ""
+    server.start(joined=True)
+    assert server.ended(server.submit()["job"])["state"] == "succeeded"
+
+
 def test_a_local_server_leaves_when_it_is_of_no_use(server: Server):
     server.start("--idle-exit", "1", joined=True)
     job = server.submit("sleep 2")["job"]

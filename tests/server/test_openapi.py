@@ -4,6 +4,7 @@ import httpx
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance
 
 from server.process import Server
 
@@ -37,6 +38,7 @@ def test_no_request_is_answered_by_a_defect(shared: Server, signed: dict[str, st
                 case.query["wait"] = 0
             answer = case.call(headers=signed)
             assert answer.status_code < 500, (case.method, case.formatted_path, case.body, answer.text)
+            case.validate_response(answer, checks=[response_schema_conformance, content_type_conformance])
 
         ask()
         tried += 1

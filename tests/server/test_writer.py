@@ -12,13 +12,13 @@ from moyai.control.lease import LeaseTable
 from moyai.control.state import State, state_bytes, state_from, state_hash
 from moyai.model.envelope import CorruptRecord, Record
 from moyai.model.exchange import Batch, Hello
-from moyai.model.ids import ProjectName, SiteName, TenantName, TextRef
+from moyai.model.ids import AttemptId, ProjectName, SiteName, TenantName, TextRef
 from moyai.model.site import Flavor, SiteProfile
 from moyai.model.units import Boot, Instant
 from moyai.model.views import Mode
 from moyai.model.workload import JobOrder, Need
 from moyai.server import writer as module
-from moyai.server.exchange import renew
+from moyai.server.exchange import renew, welcome_back
 from moyai.server.writer import NotStored, Writer
 from moyai.store.errors import LogFull, OutOfStep, StaleEpoch
 
@@ -171,6 +171,10 @@ async def test_while_nothing_can_be_stored_sites_keep_their_leases_and_their_rep
     assert ack.through == 0
     assert writer.control.leases.next_over() is not None
     assert not (await writer.read(lambda c: renew(c, SITE, Batch("two", 1)))).renewed
+    back = await writer.read(lambda c: welcome_back(c, Hello(SITE, "one", ("guard",), (AttemptId("none-0.1"),))))
+    assert back is not None
+    assert (back.term, back.epoch, back.unknown) == (1, 1, ("none-0.1",))
+    assert await writer.read(lambda c: welcome_back(c, Hello(SITE, "two", ()))) is None
     await writer.stop(checkpoint=False)
 
 

@@ -31,14 +31,15 @@ class Retention:
         self._ended: dict[AttemptId, int] = {}  # → bytes of output; oldest first
         self._size = 0
 
-    def recover(self, owned: Collection[AttemptId]) -> None:
-        """After a restart: what isn't `owned` has ended."""
+    def left(self, owned: Collection[AttemptId]) -> list[AttemptId]:
+        """At the agent's start: attempts that lie here and aren't `owned`, oldest first. Give each to `ended`.
+
+        To be called before anything new can be launched: what is not owned has ended then.
+        """
         self._places.attempts.mkdir(parents=True, exist_ok=True)
         with os.scandir(self._places.attempts) as scan:
             found = sorted((entry.stat().st_mtime_ns, entry.name) for entry in scan if entry.is_dir())
-        for _, name in found:
-            if name not in owned:
-                self.ended(AttemptId(name))
+        return [AttemptId(name) for _, name in found if name not in owned]
 
     def ended(self, attempt: AttemptId) -> None:
         """The end of an attempt is in the journal: keep its output alone, and that within bounds."""

@@ -96,14 +96,14 @@ class Shell:
         known = fetches | set(self.core.objects.held)
         await asyncio.to_thread(tidy_objects, self.places, known, fetches)
         await asyncio.to_thread(tidy_blobs, self.places, blobs)
+        left = await asyncio.to_thread(self._retention.left, frozenset(self.core.attempts))
         self.spawn(self._pipeline.run(), "pipeline")
         self.spawn(self._watcher.run(), "checkpoints")
         self.spawn(self._tick(), "tick")
         self.engine.begin(self, tuple(self.core.attempts))
         await self.feed(effects)
         await self.feed(self.core.capacity(self.engine.capacity(), now()))
-        owned = frozenset(self.core.attempts)
-        self.spawn(self._keep(lambda: self._retention.recover(owned)), "retention")
+        self.spawn(self._keep(lambda: [self._retention.ended(attempt) for attempt in left]), "retention")
 
     async def close(self) -> None:
         """Leave: what is in the core is in the journal, what runs goes on."""
@@ -279,7 +279,7 @@ class Shell:
         self._under_way.add(key)
         self.spawn(work, key).add_done_callback(lambda _: self._under_way.discard(key))
 
-    async def _keep(self, work: Callable[[], None]) -> None:
+    async def _keep(self, work: Callable[[], object]) -> None:
         await asyncio.get_running_loop().run_in_executor(self._keeper, work)
 
     def _start(self, effect: Start) -> None:

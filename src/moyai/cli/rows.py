@@ -53,7 +53,7 @@ def considered_table(rows: tuple[Considered, ...], now: int, err: bool = False) 
                     name(row),
                     starts(row.start, now),
                     f.yen(row.cost_micro_yen, lang()),
-                    f.kwh(row.energy_wh).removesuffix(" kWh"),
+                    f.kwh(row.energy_j).removesuffix(" kWh"),
                     f.kg(row.carbon_mg).removesuffix(" kg"),
                     f.size(row.moved_bytes),
                     words(row.reason),
@@ -137,7 +137,7 @@ def attempts_table(job: JobView) -> None:
                 f.moment(a.started_at or 0, now=job.submitted_at),
                 f.span(a.run_us, lang()) if a.run_us else "",
                 f.yen(a.cost_micro_yen, lang()) if a.cost_micro_yen else "",
-                f.kwh(a.energy_wh) if a.energy_wh else "",
+                f.kwh(a.energy_j) if a.energy_j else "",
                 attempt_words(a),
             )
             for a in job.attempts
@@ -188,7 +188,7 @@ def summary(job: JobView) -> str:
         site=job.site or "-",
         run=job.run_us,
         cost=job.cost_micro_yen,
-        energy=job.energy_wh,
+        energy=job.energy_j,
         carbon=job.carbon_mg,
     )
 

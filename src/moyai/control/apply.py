@@ -29,7 +29,7 @@ from moyai.model.envelope import Record
 from moyai.model.ids import AttemptId, JobId, ManifestId, SiteName, job_of, ordinal_of
 from moyai.model.lifecycle import ATTEMPT_LIVE, ATTEMPT_MOVES, JOB_ENDED, JOB_MOVES, AttemptState, JobState
 from moyai.model.site import Link, link_key
-from moyai.model.units import Instant, after
+from moyai.model.units import MICROS_PER_SECOND, Instant, after
 
 HISTORY_LENGTH = 8  # run times kept for each project and name
 AVOID_US = 60_000_000  # how long a job keeps away from a site that failed to start it
@@ -235,7 +235,7 @@ def _attempt_ended(state: State, indexes: Indexes, body: e.AttemptEnded, record:
     _move_attempt(attempt, "AttemptEnded", to)
     attempt.state, attempt.reason, attempt.ended_at = to, body.reason, record.recorded_at
     attempt.run_us, attempt.cpu_us, attempt.output_bytes = body.run_us, body.cpu_us, body.output_bytes
-    _charge(state, attempt, body.energy_wh, body.energy_modelled)
+    _charge(state, attempt, body.energy_j, body.energy_modelled)
     _release(state, indexes, attempt)
     _reported(state, attempt.site, record)
     if to is AttemptState.SUCCEEDED and not attempt.covered_us:
@@ -250,10 +250,10 @@ def history_key(job: Job) -> str:
     return f"{job.tenant}/{job.project}/{job.order.name}"
 
 
-def _charge(state: State, attempt: Attempt, energy_wh: int, modelled: bool) -> None:
-    attempt.energy_wh, attempt.energy_modelled = energy_wh, modelled
+def _charge(state: State, attempt: Attempt, energy_j: int, modelled: bool) -> None:
+    attempt.energy_j, attempt.energy_modelled = energy_j, modelled
     profile = state.sites[attempt.site].profile
-    charged = bill(profile, attempt.placement, attempt.run_us, energy_wh)
+    charged = bill(profile, attempt.placement, attempt.run_us, energy_j)
     attempt.cost_micro_yen, attempt.carbon_mg = charged.cost_micro_yen, charged.carbon_mg
 
 
@@ -262,7 +262,7 @@ def _attempt_lost(state: State, indexes: Indexes, body: e.AttemptLost, record: R
     _move_attempt(attempt, "AttemptLost", AttemptState.LOST)
     if attempt.started_at:  # what it used until now at most, since nobody can say how long it ran
         attempt.run_us = max(0, record.recorded_at - attempt.started_at)
-        _charge(state, attempt, attempt.placement.power_w * attempt.run_us // 3_600_000_000, modelled=True)
+        _charge(state, attempt, attempt.placement.power_w * attempt.run_us // MICROS_PER_SECOND, modelled=True)
     attempt.state, attempt.reason, attempt.ended_at = AttemptState.LOST, body.reason, record.recorded_at
     _release(state, indexes, attempt)
 

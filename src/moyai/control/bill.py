@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from moyai.model.events import Placement
 from moyai.model.site import SiteProfile
-from moyai.model.units import MICROS_PER_HOUR
+from moyai.model.units import J_PER_KWH, MICROS_PER_HOUR
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,14 +15,14 @@ class Bill:
     carbon_mg: int
 
 
-def bill(profile: SiteProfile, placement: Placement, run_us: int, energy_wh: int) -> Bill:
+def bill(profile: SiteProfile, placement: Placement, run_us: int, energy_j: int) -> Bill:
     """Electricity at the site's price and the nodes at their list price; carbon at the site's intensity.
 
-    `energy_wh` is energy at the site's feed, behind its PUE. A node that is shared is paid by rank.
+    `energy_j` is energy in J at the site's feed, behind its PUE. A node that is shared is paid by rank.
     """
     flavor = profile.flavor(placement.flavor)
     nodes = len(placement.nodes) * (flavor.price_micro_yen_per_hour if flavor else 0) * run_us // MICROS_PER_HOUR
     return Bill(
-        cost_micro_yen=nodes + energy_wh * profile.price_micro_yen_per_kwh // 1_000,
-        carbon_mg=energy_wh * profile.carbon_mg_per_kwh // 1_000,
+        cost_micro_yen=nodes + energy_j * profile.price_micro_yen_per_kwh // J_PER_KWH,
+        carbon_mg=energy_j * profile.carbon_mg_per_kwh // J_PER_KWH,
     )

@@ -86,7 +86,7 @@ class Attempt:
     run_us: int = 0
     cpu_us: int = 0
     output_bytes: int = 0
-    energy_wh: int = 0
+    energy_j: int = 0
     energy_modelled: bool = True
     cost_micro_yen: int = 0
     carbon_mg: int = 0

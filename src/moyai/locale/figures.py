@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Literal
 
-from moyai.model.units import MICRO_YEN
+from moyai.model.units import J_PER_KWH, MICRO_YEN
 
 Language = Literal["en", "ja"]
 
@@ -56,9 +56,9 @@ def yen(micro_yen: int, lang: Language = "en") -> str:
     return f"{sign}{_short(value)}円" if lang == "ja" else f"{sign}¥{_short(value)}"
 
 
-def kwh(watt_hours: int) -> str:
-    """Watt-hours as kWh: "0.003 kWh", "1.25 kWh", "1,204 kWh"."""
-    return f"{_signed(watt_hours, 1_000)} kWh"
+def kwh(energy_j: int) -> str:
+    """Joules as kWh: "0.003 kWh", "1.25 kWh", "1,204 kWh"."""
+    return f"{_signed(energy_j, J_PER_KWH)} kWh"
 
 
 def kg(milligrams: int) -> str:

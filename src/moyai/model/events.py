@@ -134,7 +134,7 @@ class Placement:
     end: Instant  # as estimated
     power_w: int  # drawn at the site's feed while it runs
     cost_micro_yen: int
-    energy_wh: int
+    energy_j: int
     carbon_mg: int
     considered: tuple[Considered, ...]
 
@@ -178,7 +178,7 @@ class AttemptEnded:
     ended_at: Instant
     run_us: int  # by the site's CLOCK_BOOTTIME, all ranks from first start to last end
     cpu_us: int  # user and system time of all ranks
-    energy_wh: int
+    energy_j: int
     energy_modelled: bool
     output_bytes: int
 

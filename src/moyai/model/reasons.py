@@ -20,7 +20,7 @@ class Code(StrEnum):
     PURPOSE = "purpose"  # subject: dataset; detail: the purposes allowed
     ENGINE_LACKS = "engine-lacks"  # subject: the capability the engine of the site lacks
     # a feasible site was not chosen
-    CHOSEN = "chosen"  # subject: site; where it waits for room, detail: the job whose end it awaits, found: µs until then
+    CHOSEN = "chosen"  # subject: site; if it waits for room, detail: the job whose end it awaits, found: µs until then
     DEARER = "dearer"  # found: micro-yen more than the chosen one, lateness included
     BUSY = "busy"  # found: µs until capacity is free there, later than at the chosen one
     LATE = "late"  # found: µs past the deadline
@@ -82,6 +82,6 @@ class Considered:
     start: int = 0  # Instant
     end: int = 0  # Instant
     cost_micro_yen: int = 0  # electricity, nodes, carbon at its price, egress; lateness not included
-    energy_wh: int = 0
+    energy_j: int = 0
     carbon_mg: int = 0
     moved_bytes: int = 0

@@ -10,6 +10,7 @@ Boot = NewType("Boot", int)
 
 MICROS_PER_SECOND = 1_000_000
 MICROS_PER_HOUR = 3_600 * MICROS_PER_SECOND
+J_PER_KWH = 3_600_000
 MICRO_YEN = 1_000_000
 """Micro-yen in one yen."""
 

@@ -42,7 +42,7 @@ class AttemptView:
     covered_us: int  # run time that this checkpoint saved
     run_us: int
     cpu_us: int
-    energy_wh: int
+    energy_j: int
     energy_modelled: bool
     cost_micro_yen: int
     carbon_mg: int
@@ -96,7 +96,7 @@ class JobView:
     wait_us: int  # not running, from its submission to its end or to now
     run_us: int  # of all attempts
     cost_micro_yen: int  # of all attempts, egress included
-    energy_wh: int
+    energy_j: int
     energy_modelled: bool
     carbon_mg: int
     moved_bytes: int

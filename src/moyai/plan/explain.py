@@ -52,7 +52,7 @@ def _row(cls: JobClass, offer: Offer, chosen: Offer | None, *, told: bool) -> Co
         start=quote.start,
         end=quote.end,
         cost_micro_yen=option.run_micro_yen + quote.egress_micro_yen,
-        energy_wh=option.energy_wh,
+        energy_j=option.energy_j,
         carbon_mg=option.carbon_mg,
         moved_bytes=quote.moved_bytes,
     )

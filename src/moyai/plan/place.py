@@ -92,7 +92,7 @@ def _planned(placed: Placed) -> Planned:
         end=Instant(quote.end),
         power_w=option.power_w,
         cost_micro_yen=option.run_micro_yen + quote.egress_micro_yen,
-        energy_wh=option.energy_wh,
+        energy_j=option.energy_j,
         carbon_mg=option.carbon_mg,
         considered=placed.rows,
     )

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from moyai.facility.grid import carbon_mg, carbon_micro_yen, electricity_micro_yen, energy_wh
+from moyai.facility.grid import carbon_mg, carbon_micro_yen, electricity_micro_yen, energy_j
 from moyai.facility.power import attempt_power_w, idle_power_w
 from moyai.model.ids import FlavorName, ManifestId, SiteName, TenantName
 from moyai.model.reasons import Code, Considered, Reason
@@ -36,7 +36,7 @@ class Option:
     covered_us: int
     moves: tuple[Move, ...]
     power_w: int
-    energy_wh: int
+    energy_j: int
     carbon_mg: int
     run_micro_yen: int  # electricity, nodes, and carbon at its price
     soonest: int  # its work can't start before, were the fleet empty
@@ -279,7 +279,7 @@ def _option(
         covered_us=covered_us,
         moves=moves,
         power_w=power_w,
-        energy_wh=energy_wh(power_w, run_us),
+        energy_j=energy_j(power_w, run_us),
         carbon_mg=carbon,
         run_micro_yen=cost,
         soonest=soonest,

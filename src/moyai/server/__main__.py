@@ -6,6 +6,10 @@ gc.disable()  # nothing that is imported is ever garbage: collected over and ove
 
 import sys  # noqa: E402
 
-from moyai.server.start import main  # noqa: E402
+try:
+    from moyai.server.start import main
 
-sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+except KeyboardInterrupt:
+    code = 130
+sys.exit(code)

@@ -15,8 +15,9 @@ from moyai.control import requests as r
 from moyai.control.core import Control
 from moyai.model.codec import DecodeError, decode_batch
 from moyai.model.commands import Adopt, Launch
-from moyai.model.exchange import Ack, AskKind, Batch, Commands, Hello, Numbered
+from moyai.model.exchange import Ack, AskKind, Batch, Commands, Hello, Numbered, Welcome
 from moyai.model.ids import SiteName, TextRef
+from moyai.model.lifecycle import ATTEMPT_LIVE
 from moyai.server import clock
 from moyai.server.answers import ApiError, answer
 from moyai.server.body import read_as, read_body
@@ -55,8 +56,10 @@ class Exchange:
         hello = await read_as(request, Hello, BATCH_BYTES)
         if hello.site != request.path_params["site"]:
             raise ApiError(422, f"the hello of {hello.site!r} came to {request.path_params['site']!r}")
-        welcome = await self._shell.writer.do(lambda c: c.hello(hello, clock.now(), clock.boot()))
-        return answer(welcome)
+        writer = self._shell.writer
+        if not writer.writing and (back := await writer.read(lambda c: welcome_back(c, hello))) is not None:
+            return answer(back)
+        return answer(await writer.do(lambda c: c.hello(hello, clock.now(), clock.boot())))
 
     async def events(self, request: Request) -> Response:
         """Reports of a site, and the renewal of its lease. While nothing can be stored, the renewal alone."""
@@ -78,13 +81,12 @@ class Exchange:
         after, term = number(request, "after", 0), number(request, "term", 0)
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds(request, "wait", MAX_WAIT_S)
-        shell, bell = self._shell, self._shell.relay.bell(site)
+        shell = self._shell
+        bell = shell.relay.bell(_known(await shell.writer.loaded(), site))
         while True:
             bell.clear()
             control = await shell.writer.loaded()
-            held = control.state.sites.get(site)
-            if held is None:
-                raise ApiError(404, f"there is no site {site!r}")
+            held = control.state.sites[_known(control, site)]
             if held.term != term or not held.reachable:
                 return _rejoin(site)
             numbered = control.commands(site, after, shell.writer.durable_seq)[:COMMANDS_OF_A_POLL]
@@ -163,10 +165,7 @@ class Exchange:
     async def _from(self, request: Request, kind: AskKind, *, file: int, offset: int, limit: int) -> Response:
         source, manifest = SiteName(request.path_params["source"]), request.path_params["manifest"]
         control = await self._shell.writer.loaded()
-        held = control.state.sites.get(source)
-        if held is None:
-            raise ApiError(404, f"there is no site {source!r}")
-        if not held.reachable:
+        if not control.state.sites[_known(control, source)].reachable:
             raise ApiError(502, f"{source} is out of reach")
         found = await self._shell.relay.ask(source, kind, manifest, file=file, offset=offset, limit=limit)
         match found.status:
@@ -182,13 +181,33 @@ class Exchange:
 
 def renew(control: Control, site: SiteName, batch: Batch) -> Ack:
     """Renew a lease and take no report: what an agent gets while nothing can be stored. It sends them again later."""
-    held = control.state.sites.get(site)
-    if held is None:
-        raise ApiError(404, f"there is no site {site!r}")
+    held = control.state.sites[_known(control, site)]
     if batch.incarnation != held.incarnation or batch.term != held.term or not held.reachable:
         return Ack(control.epoch, 0, renewed=False, lease_us=0)
     control.leases.answered(site, held.term, clock.boot())
     return Ack(control.epoch, held.reports_through, renewed=True, lease_us=control.leases.lease_us)
+
+
+def welcome_back(control: Control, hello: Hello) -> Welcome | None:
+    """The answer to an agent that restarts in its own term, which needs nothing stored; None where a join would be."""
+    held = control.state.sites[_known(control, hello.site)]
+    if not held.reachable or held.incarnation != hello.incarnation:
+        return None
+    control.leases.answered(hello.site, held.term, clock.boot())
+    attempts = control.state.attempts
+    unknown = tuple(
+        a
+        for a in hello.attempts
+        if a not in attempts or attempts[a].site != hello.site or attempts[a].state not in ATTEMPT_LIVE
+    )
+    return Welcome(held.term, control.epoch, control.leases.lease_us, held.reports_through, unknown)
+
+
+def _known(control: Control, site: SiteName) -> SiteName:
+    """The name of a declared site. Raises ApiError."""
+    if site not in control.state.sites:
+        raise ApiError(404, f"there is no site {site[:64]!r}")
+    return site
 
 
 def _rejoin(site: SiteName) -> Response:

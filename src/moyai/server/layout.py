@@ -81,16 +81,16 @@ class Layout:
         """Make the directory and check that it can be used. Raises StartTrouble."""
         try:
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            owner = os.stat(self.root).st_uid
+            if owner != os.geteuid():
+                raise StartTrouble(
+                    f"{self.root}: belongs to another user (uid {owner})",
+                    "choose a directory of your own by --dir or $MOYAI_DIR",
+                )
             for below in (self.keys, self.blobs, self.sites):
                 below.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise _unusable(self.root, error) from None
-        found = os.stat(self.root)
-        if found.st_uid != os.geteuid():
-            raise StartTrouble(
-                f"{self.root}: belongs to another user (uid {found.st_uid})",
-                "choose a directory of your own by --dir or $MOYAI_DIR",
-            )
 
     def take(self) -> int:
         """Take the lock; its descriptor, to be kept open. Raises StartTrouble where another server has it."""

@@ -107,7 +107,8 @@ class Relay:
 
     def answered(self, site: SiteName, ask: str, answer: Answer) -> bool:
         """A site's answer. False where nobody waits for it any more."""
-        opened = self._site(site).asks.get(ask)
+        held = self._sites.get(site)
+        opened = held.asks.get(ask) if held is not None else None
         if opened is None or opened.answered.done():
             return False
         opened.answered.set_result(answer)

@@ -8,8 +8,10 @@ import argparse
 import gc
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 BAD_START = 2
 FAILED = 1
+INTERRUPTED = 130
 LOG_BYTES = 4 << 20
 
 _LOG = logging.getLogger("moyai.server")
@@ -33,9 +36,11 @@ _LOG = logging.getLogger("moyai.server")
 
 def main(argv: Sequence[str]) -> int:
     """Be the server of a directory until told to end; the exit code."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # until the loop listens for both
     chosen = _arguments().parse_args(argv)
     layout = Layout(Path(chosen.dir or os.environ.get("MOYAI_DIR") or Path.home() / ".moyai").expanduser())
     agents: Agents | None = None
+    lock: int | None = None
     try:
         layout.prepare()
         lock = layout.take()
@@ -48,19 +53,29 @@ def main(argv: Sequence[str]) -> int:
         agents = Agents(layout.sites, f"unix:{layout.socket}")
         agents.start(fleet.profiles)
         failed = _serve(layout, fleet, sockets, agents, local=chosen.local, idle_s=chosen.idle_exit)
+    except KeyboardInterrupt:  # before it answered anybody
+        _undo(layout, lock, agents)
+        return INTERRUPTED
     except StartTrouble as trouble:
-        if agents is not None:
-            agents.end_all()
+        _undo(layout, lock, agents)
         print(trouble.message, file=sys.stderr)
         if trouble.hint:
             print(trouble.hint, file=sys.stderr)
         return BAD_START
-    layout.unsay()
-    os.close(lock)
+    _undo(layout, lock, None)
     if failed:
         print(f"the server had to end: {failed}", file=sys.stderr)
         return FAILED
     return 0
+
+
+def _undo(layout: Layout, lock: int | None, agents: Agents | None) -> None:
+    """Leave the directory as a server that is not there leaves it. Without the lock, another's server is in it."""
+    if agents is not None:
+        agents.end_all()
+    if lock is not None:
+        layout.unsay()
+        os.close(lock)
 
 
 def _arguments() -> argparse.ArgumentParser:
@@ -116,7 +131,9 @@ def _serve(
         def ready() -> None:
             layout.say(os.getpid(), kept.epoch, shell.browsers.url)
             _LOG.info("ready: epoch %d, event %d", kept.epoch, shell.writer.durable_seq)
-            if not local:
+            if local:
+                return
+            with suppress(OSError):  # whoever read it may be gone
                 print(f"Moyai is ready: {', '.join(p.name for p in fleet.profiles)}. Ctrl-C ends it; jobs go on.")
                 print(
                     f"In a browser on this machine (once, within 10 minutes): {shell.browsers.new_link()}", flush=True

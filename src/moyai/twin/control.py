@@ -22,6 +22,9 @@ from moyai.twin.site import POLL_US, Exchange
 from moyai.twin.world import SECOND, Machine, World
 
 LEASE_US = 10 * SECOND
+DRIFT_PPM = 20_000
+"""ρ: how far a boot clock may be off. Far more than real ones, so that it matters within one lease of seconds."""
+
 TICK_US = SECOND
 PLAN_GAP_US = SECOND // 2
 POLICY = Policy(exact_below_cells=0, preempt_gain_milli=200)
@@ -84,8 +87,8 @@ class ControlNode(Exchange):
         self.lease_us = lease_us
         self.wait_share = 1.0  # of the wait for a silent site's lease; less is a switched-off rule
         self.crash_share = 0.0  # of the commits around which it dies
-        self.plan_us = (1_000, 400_000)
-        self.commit_us = (100, 8_000)
+        self.plan_us: tuple[int, int] = (1_000, 400_000)
+        self.commit_us: tuple[int, int] = (100, 8_000)
         self.lives = 0
         self.plans = 0
         self._pending: list[Record] = []
@@ -104,7 +107,7 @@ class ControlNode(Exchange):
         self.lives += 1
         self.log.epoch += 1
         self.world.say(f"control: epoch {self.log.epoch} takes over at event {len(self.log.records)}")
-        leases = LeaseTable(self.lease_us)
+        leases = LeaseTable(self.lease_us, DRIFT_PPM)
         if self.wait_share < 1.0:
             leases.wait_us = int(leases.wait_us * self.wait_share)
         self.control = Control(self.log.load(), self.log.epoch, leases)
@@ -135,6 +138,8 @@ class ControlNode(Exchange):
         if not self._committing:
             self._committing = True
             self.world.after(self.world.between(*self.commit_us), self._commit, self.lives)
+        for site in sorted(self._polls):  # woken early, they must still find only what is durable
+            self._answer_poll(site)
 
     def _commit(self, life: int) -> None:
         if life != self.lives or self.control is None:

@@ -58,6 +58,7 @@ class Engine:
         truth: Truth,
         work: Callable[[JobId], Work],
         keep: Callable[[ManifestId, int], None],
+        guarded: bool = True,
     ) -> None:
         self._world = world
         self._site = site
@@ -66,6 +67,7 @@ class Engine:
         self._truth = truth
         self._work = work
         self._keep = keep  # puts a checkpoint on the site's disk
+        self.guarded = guarded  # else it starts without asking, and what runs knows no lease
         self._starts = 0
         self.books: dict[AttemptId, list[Run]] = {}
         self.alive: list[Run] = []  # runs whose guards are alive, those that the books lack included
@@ -142,7 +144,10 @@ class Engine:
         run = Run(self._site, launch, f"{self._site}-{self._starts}")
         self.books.setdefault(launch.attempt, []).append(run)
         self.alive.append(run)
-        self._world.after(self._world.between(*self.start_us), self._ask, run, 0)
+        delay_us = self._world.between(*self.start_us)
+        for rank in range(len(launch.nodes)):  # each on its node, in any order
+            spread_us = self._world.between(0, 50_000) if rank else 0
+            self._world.after(delay_us + spread_us, self._ask if self.guarded else self._start_bare, run, rank)
 
     def _ask(self, run: Run, rank: int) -> None:
         """The guard of a rank asks its agent for leave to start."""
@@ -161,19 +166,27 @@ class Engine:
             return
         if answer.lease_left_us < FOREVER:
             left = Boot(asked + answer.lease_left_us)
-            run.until = left if rank == 0 else max(run.until, left)
+            run.until = max(run.until, left) if run.ranks else left
             if self._machine.boot() >= run.until:
                 self._finish(run, Outcome.FAILED, Reason(Code.START_REFUSED, detail="the lease is over"))
                 return
-        self._truth.granted(run)
-        if rank == 0:
+        self._rank_begins(run)
+
+    def _start_bare(self, run: Run, _: int) -> None:
+        """A rank starts without a guard."""
+        if not run.ended:
+            self._rank_begins(run)
+
+    def _rank_begins(self, run: Run) -> None:
+        run.ranks += 1
+        if self.guarded:
+            self._truth.granted(run)
+        if run.ranks == 1:
             self._truth.begin(run)
             self._world.say(f"{self._site}: {run.attempt} runs ({run.nonce})")
             if run.until < FOREVER:
                 self._watch_lease(run)
-        if rank + 1 < len(run.launch.nodes):
-            self._world.after(self._world.between(100, 50_000), self._ask, run, rank + 1)
-        else:
+        if run.ranks == len(run.launch.nodes):
             self._all_began(run)
 
     def _watch_lease(self, run: Run) -> None:

@@ -14,9 +14,6 @@ from moyai.twin.world import SECOND, World
 FAULTS_UNTIL = 75 * SECOND
 """True time after which nothing goes wrong any more."""
 
-DRIFT_PPM = 1_000
-"""ρ: how far a boot clock may be off, as the leases assume."""
-
 
 class Faults:
     """One seed's misfortunes."""
@@ -29,8 +26,10 @@ class Faults:
         """Set how bad it is throughout, and when the single blows fall."""
         world, rng = self.world, self.world.rng
         self.net.lost = rng.choice((0.0, 0.02, 0.1, 0.3))
+        self.net.stray = rng.choice((0.0, 0.0, 0.03, 0.15))
         self.net.doubled = rng.choice((0.0, 0.05, 0.3))
         self.net.latency_us = (200, rng.choice((5_000, 80_000, 1_500_000)))
+        self.control.commit_us = rng.choice(((100, 8_000), (100, 8_000), (20_000, 400_000)))
         self.control.crash_share = rng.choice((0.0, 0.0, 0.01, 0.05))
         for site in self.sites:
             site.crash_share = rng.choice((0.0, 0.0, 0.01, 0.04))
@@ -100,12 +99,12 @@ class Faults:
     def _engine_repeats(self, site: Site) -> None:
         known = [runs[-1].launch for _, runs in sorted(site.engine.books.items())]
         options = known or site.engine.old
-        if options and site.up:
+        if options and site.up and site.engine.guarded:
             site.engine.start_again(self.world.rng.choice(options))
 
     def _engine_forgets(self, site: Site) -> None:
         known = sorted(site.engine.books)
-        if known:
+        if known and site.engine.guarded:
             attempt = self.world.rng.choice(known)
             alive = all(may_lose_alive(run) for run in site.engine.books[attempt])
             site.engine.lose(attempt, kill=not alive or self.world.chance(0.5))

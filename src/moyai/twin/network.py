@@ -4,18 +4,22 @@ from collections.abc import Callable
 from typing import Any
 
 from moyai.model.ids import SiteName
-from moyai.twin.world import World
+from moyai.twin.world import SECOND, World
+
+STRAY_US = (SECOND, 40 * SECOND)
+"""How long a copy takes that went astray: answers of an old term and an old epoch still come."""
 
 
 class Network:
     """Carries messages of sites. A message is lost whole or comes whole; each copy takes its own time."""
 
-    __slots__ = ("_cut_down", "_cut_up", "_world", "doubled", "latency_us", "lost", "sent")
+    __slots__ = ("_cut_down", "_cut_up", "_world", "doubled", "latency_us", "lost", "sent", "stray")
 
     def __init__(self, world: World) -> None:
         self._world = world
         self.latency_us: tuple[int, int] = (200, 20_000)
         self.lost = 0.0
+        self.stray = 0.0  # of copies that take as long as several leases
         self.doubled = 0.0
         self.sent = 0
         self._cut_up: dict[SiteName, int] = {}  # until when nothing comes from the site
@@ -32,7 +36,7 @@ class Network:
         """From now on everything comes, once and soon."""
         self._cut_up.clear()
         self._cut_down.clear()
-        self.lost = self.doubled = 0.0
+        self.lost = self.doubled = self.stray = 0.0
         self.latency_us = (200, 20_000)
 
     def open(self, site: SiteName) -> bool:
@@ -56,7 +60,8 @@ class Network:
         if cuts.get(site, 0) > world.now or world.chance(self.lost):
             return
         for _ in range(2 if world.chance(self.doubled) else 1):
-            world.after(world.between(*self.latency_us), self._arrive, cuts, site, deliver, args)
+            latency_us = STRAY_US if world.chance(self.stray) else self.latency_us
+            world.after(world.between(*latency_us), self._arrive, cuts, site, deliver, args)
 
     def _arrive(
         self, cuts: dict[SiteName, int], site: SiteName, deliver: Callable[..., Any], args: tuple[Any, ...]

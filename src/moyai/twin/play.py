@@ -9,9 +9,9 @@ from moyai.control.state import BrokenInvariant, State, state_hash
 from moyai.model.ids import SiteName
 from moyai.model.lifecycle import JOB_ENDED
 from moyai.model.workload import OnPartition
-from moyai.twin.control import ControlNode
+from moyai.twin.control import DRIFT_PPM, ControlNode
 from moyai.twin.desk import Desk
-from moyai.twin.faults import DRIFT_PPM, FAULTS_UNTIL, Faults
+from moyai.twin.faults import FAULTS_UNTIL, Faults
 from moyai.twin.invariants import findings
 from moyai.twin.network import Network
 from moyai.twin.rules import Rule, without
@@ -63,6 +63,7 @@ class Stage:
                 profile=p,
                 drift_ppm=world.between(-DRIFT_PPM, DRIFT_PPM),
                 work=self.scenario.work.__getitem__,
+                guarded=p.name != self.scenario.unguarded,
             )
             for p in self.scenario.profiles
         }
@@ -137,7 +138,8 @@ class Stage:
             attempt = control.state.attempts[attempt_id]
             order = control.state.jobs[attempt.job].order
             site = self.sites[attempt.site]
-            if order.on_partition is not OnPartition.WAIT or site.agent is None or not site.agent.joined:
+            waits = order.on_partition is OnPartition.WAIT or not site.engine.guarded
+            if not waits or site.agent is None or not site.agent.joined:
                 continue
             held = site.agent.core.attempts.get(attempt_id)
             box = control.state.outbox.get(site.name, {})

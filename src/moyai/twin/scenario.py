@@ -35,6 +35,7 @@ class Scenario:
     requests: tuple[tuple[int, r.Request], ...]
     jobs: tuple[JobId, ...]
     work: dict[JobId, Work]
+    unguarded: SiteName | None  # whose engine starts without asking, and whose processes know no lease
     quiet_at: int  # true time after which people ask for nothing new
 
 
@@ -69,8 +70,9 @@ def draw(world: World) -> Scenario:
             requests.append((at + world.between(SECOND, 40 * SECOND), r.CancelJob("ayako", job)))
         jobs.append(job)
         work[job] = does
+    unguarded = rng.choice(profiles).name if world.chance(0.15) else None
     requests.sort(key=lambda q: q[0])
-    return Scenario(profiles, links, tuple(requests), tuple(jobs), work, requests[-1][0])
+    return Scenario(profiles, links, tuple(requests), tuple(jobs), work, unguarded, requests[-1][0])
 
 
 def _profile(world: World, name: SiteName) -> SiteProfile:

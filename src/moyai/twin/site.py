@@ -77,6 +77,7 @@ class Site:
         profile: SiteProfile,
         drift_ppm: int,
         work: Callable[[JobId], Work],
+        guarded: bool = True,
     ) -> None:
         self.world, self.net, self.control, self.profile = world, net, control, profile
         self.name = profile.name
@@ -84,7 +85,9 @@ class Site:
         self.disk = Disk()
         self.agent: Agent | None = None
         self.up = False
-        self.engine = Engine(world, self.name, self.machine, door=self, truth=truth, work=work, keep=self.keep)
+        self.engine = Engine(
+            world, self.name, self.machine, door=self, truth=truth, work=work, keep=self.keep, guarded=guarded
+        )
         self.others: Mapping[SiteName, Site] = {}
         self.crash_share = 0.0  # of the agent's steps after which it dies
         self.all_claims = False  # the start claim is switched off
@@ -162,7 +165,9 @@ class Agent:
         self.site = site
         self.world = site.world
         self.alive = True
-        self.core = AgentCore.restore(site.name, dict(site.disk.journal), f"{site.name}-{site.disk.number}", ("guard",))
+        incarnation = f"{site.name}-{site.disk.number}"
+        capabilities = ("guard",) if site.engine.guarded else ()
+        self.core = AgentCore.restore(site.name, dict(site.disk.journal), incarnation, capabilities)
         self.joined = False
         self._asking = 0  # number of the batch in flight; 0: none
         self._batches = 0
@@ -337,7 +342,7 @@ class Agent:
     def lacks(self, held: Held) -> bool:
         """Whether the engine was asked to start an attempt, and has nothing of the start that counts."""
         runs = self.site.engine.books.get(held.attempt, ())
-        known = any(run.nonce == held.mark.nonce for run in runs) if held.claimed else bool(runs)
+        known = any(run.nonce == held.mark.nonce for run in runs) if held.mark.nonce else bool(runs)
         return held.asked and not known
 
     def _tend(self) -> None:

@@ -66,7 +66,6 @@ class Truth:
         held = self._claims.setdefault(run.attempt, run.nonce)
         if held != run.nonce:
             raise Violation(f"{run.attempt}: two starts were granted, {held} and {run.nonce}")
-        run.ranks += 1
 
     def begin(self, run: Run) -> None:
         """Processes of `run` run from now. Raises Violation where its job runs already, or its nodes are full."""

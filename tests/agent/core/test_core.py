@@ -67,10 +67,10 @@ def test_a_launch_that_needs_nothing_starts_at_once_and_is_reported_through_its_
     started, ended = bodies(shell)
     assert started == AttemptStarted(A1, AT, (NodeName("n0"),))
     assert isinstance(ended, AttemptEnded)
-    assert (ended.outcome, ended.started_at, ended.energy_wh, ended.energy_modelled) == (
+    assert (ended.outcome, ended.started_at, ended.energy_j, ended.energy_modelled) == (
         Outcome.SUCCEEDED,
         AT,
-        360,
+        1_296_000,
         True,
     )
     assert [k for k in shell.journal if k.split("/")[0] in ("launch", "mark")] == []
@@ -79,10 +79,10 @@ def test_a_launch_that_needs_nothing_starts_at_once_and_is_reported_through_its_
 def test_measured_energy_is_not_replaced_by_a_model():
     shell = running()
     measured = end(nonce="n", run_us=3_600_000_000)
-    shell.do(shell.core.ended(A1, measured.__class__(Outcome.SUCCEEDED, Reason(Code.EXIT), energy_wh=7, nonce="n"), AT))
+    shell.do(shell.core.ended(A1, measured.__class__(Outcome.SUCCEEDED, Reason(Code.EXIT), energy_j=7, nonce="n"), AT))
     ended = bodies(shell)[-1]
     assert isinstance(ended, AttemptEnded)
-    assert (ended.energy_wh, ended.energy_modelled) == (7, False)
+    assert (ended.energy_j, ended.energy_modelled) == (7, False)
 
 
 def test_a_launch_waits_for_all_it_needs():

@@ -34,8 +34,8 @@ class Held:
 
     @property
     def claimed(self) -> bool:
-        """Whether a start was granted. From here on it is never launched again."""
-        return bool(self.mark.nonce)
+        """Whether a start was granted, or seen where none asks for leave. From here on it is never launched again."""
+        return bool(self.mark.nonce or self.mark.started_at)
 
     @property
     def owed(self) -> int:
@@ -74,6 +74,8 @@ class Held:
             return refused(f"it has {len(self.launch.nodes)} ranks and no rank {rank}")
         if not nonce:
             return refused("a start needs a nonce")
+        if mark.started_at and not mark.nonce:
+            return refused("it runs already, without a claim")
         if mark.nonce and mark.nonce != nonce:
             return refused("another start of this attempt has the claim")
         if rank in mark.ranks:

@@ -107,7 +107,7 @@ class EngineEnd:
     run_us: int = 0  # by CLOCK_BOOTTIME, all ranks from first start to last end
     cpu_us: int = 0
     output_bytes: int = 0
-    energy_wh: int | None = None  # at the site's feed; None where nothing measured it: it is modelled then
+    energy_j: int | None = None  # at the site's feed; None where nothing measured it: it is modelled then
     started_at: Instant = Instant(0)  # 0 where it never started, or `started` said it
     nonce: str = ""  # of the start that ended; "" where the engine can't tell starts apart
 

@@ -10,7 +10,7 @@ from moyai.model.site import Flavor
 from moyai.model.units import Boot, Instant
 from moyai.model.workload import OnPartition
 
-_WATT_MICROS_PER_WH = 3_600_000_000
+_MICROS_PER_SECOND = 1_000_000
 
 
 class Starts(Base):
@@ -53,9 +53,13 @@ class Starts(Base):
     def _left(self, held: Held, now: Boot) -> int:
         if held.attempt in self._forgotten:
             return 0
-        if held.launch.on_partition is OnPartition.WAIT:
+        if self._waits_out(held):
             return FOREVER
         return max(0, self._lease_until - now)
+
+    def _waits_out(self, held: Held) -> bool:
+        """Whether nothing but a reported end or an operator's word ends it: no guard would, without a guard."""
+        return held.launch.on_partition is OnPartition.WAIT or "guard" not in self.capabilities
 
     def _renew(self, sent: Boot, lease_us: int) -> None:
         self._lease_us = lease_us
@@ -102,15 +106,15 @@ class Starts(Base):
         if held is None:
             return [Forget(attempt)]
         mark = held.mark
-        if held.claimed:
+        if mark.nonce:
             other = end.nonce and end.nonce != mark.nonce
             if other or (not end.nonce and end.reason.code is Code.START_REFUSED):
                 return []  # a second start of it was turned away; the one that has the claim goes on
         outcome, reason = end.outcome, end.reason
         if mark.stop is not None and outcome is not Outcome.SUCCEEDED:
             outcome, reason = Outcome.STOPPED, mark.stop
-        modelled = end.energy_wh is None
-        energy_wh = held.launch.power_w * end.run_us // _WATT_MICROS_PER_WH if end.energy_wh is None else end.energy_wh
+        modelled = end.energy_j is None
+        energy_j = held.launch.power_w * end.run_us // _MICROS_PER_SECOND if end.energy_j is None else end.energy_j
         self._release(held)
         self._report(
             AttemptEnded(
@@ -121,7 +125,7 @@ class Starts(Base):
                 ended_at=at,
                 run_us=end.run_us,
                 cpu_us=end.cpu_us,
-                energy_wh=energy_wh,
+                energy_j=energy_j,
                 energy_modelled=modelled,
                 output_bytes=end.output_bytes,
             ),
@@ -153,7 +157,7 @@ class Starts(Base):
             return [Forget(attempt)]
         if not held.claimed:
             self._start(held)
-        elif held.launch.on_partition is OnPartition.WAIT:
+        elif self._waits_out(held):
             if held.disowned:
                 self._forgotten.setdefault(attempt, now)
         elif self._lease_us:

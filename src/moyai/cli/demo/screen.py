@@ -78,7 +78,7 @@ class Screen:
         verdict = ("✔ " if row.reason.code is Code.CHOSEN else "") + reason_text(row.reason, self._lang)
         if not row.feasible:
             return (row.site, "✘ " + verdict, "", "", "")
-        return (row.site, verdict, yen(row.cost_micro_yen, self._lang), kwh(row.energy_wh), kg(row.carbon_mg))
+        return (row.site, verdict, yen(row.cost_micro_yen, self._lang), kwh(row.energy_j), kg(row.carbon_mg))
 
     def closing(self, seen: Seen) -> None:
         """A row for each job: where, how long, and what it took."""
@@ -96,7 +96,7 @@ class Screen:
             span(view.run_us, self._lang),
             kept,
             yen(view.cost_micro_yen, self._lang),
-            kwh(view.energy_wh),
+            kwh(view.energy_j),
             kg(view.carbon_mg),
             size(view.moved_bytes),
         )
