@@ -147,10 +147,15 @@ class Desk:
         self.say(Forget(attempt))
 
     def close(self) -> None:
+        """Let the supervisor end all that runs."""
         self.socket.close()
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
 
 
 def alive(pid: int) -> bool:

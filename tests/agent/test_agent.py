@@ -336,10 +336,11 @@ async def test_work_and_checkpoints_are_tidied_and_output_stays(sites: Make) -> 
 async def test_control_that_comes_late_is_found(sites: Make) -> None:
     control = FakeControl()
     site = sites("tokyo", control.address).start()
-    await asyncio.sleep(1)
+    async with asyncio.timeout(30):
+        while not (site.dir / "agent.log").exists() or "can't be reached" not in site.log():
+            await asyncio.sleep(0.05)
     async with control:
         await control.report("tokyo", CapacityReported)
-    assert "can't be reached" in site.log()
 
 
 async def test_once_lost_it_leaves_if_told_so(sites: Make) -> None:

@@ -252,7 +252,7 @@ def test_a_checkpoint_signal_reaches_those_alone_that_handle_it(desk: Desk) -> N
 def test_a_killed_supervisor_takes_its_ranks_along(desk: Desk) -> None:
     desk.begin("a.1", "echo $$ > pid; exec sleep 1000")
     pid = pid_in(desk.directory / "attempts/a.1/pid")
-    desk.close()
+    desk.process.kill()
     until(lambda: not alive(pid))
 
 

@@ -50,7 +50,7 @@ def test_alone_it_goes_to_the_cheapest_site_at_once_and_the_bound_is_reached():
     assert result.gap == 0
     placement = result.placements[0].placement
     assert placement.power_w == 25  # a quarter of 100 W above idle
-    assert placement.energy_j == 25
+    assert placement.energy_j == 90_000
     assert placement.cost_micro_yen == 500_000  # 25 Wh at 20 yen per kWh
     rows = placement.considered
     assert row(rows, "a").reason.code is Code.DEARER

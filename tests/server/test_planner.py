@@ -125,7 +125,7 @@ async def test_a_planner_that_fails_takes_nothing_with_it(monkeypatch):
     assert "ZeroDivisionError" in planner.figures.problem
     assert writer.writing
     await until(lambda: live(writer.control) == 1)
-    assert planner.figures.problem == ""
+    await until(lambda: planner.figures.problem == "")
     await ended(writer, planner)
 
 

@@ -144,7 +144,7 @@ async def test_a_full_disk_fails_its_requests_and_takes_nothing_else(monkeypatch
     store.fault = LogFull("the disk is full")
     results = await asyncio.gather(*(writer.do(submit(k)) for k in "abc"), return_exceptions=True)
     assert all(isinstance(x, NotStored) and x.mode is Mode.FULL for x in results)
-    assert state_hash(writer.control.state) == stored
+    assert state_hash((await writer.loaded()).state) == stored
     assert writer.durable_seq == writer.control.state.seq
     with pytest.raises(NotStored, match="full"):
         await writer.do(submit("d"))

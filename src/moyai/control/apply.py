@@ -209,7 +209,7 @@ def _attempt_started(state: State, _: Indexes, body: e.AttemptStarted, record: R
 def _attempt_stop_requested(state: State, _: Indexes, body: e.AttemptStopRequested, record: Record) -> None:
     attempt = state.attempts[body.attempt]
     _move_attempt(attempt, "AttemptStopRequested", AttemptState.STOPPING)
-    attempt.state, attempt.stop = AttemptState.STOPPING, body.reason
+    attempt.state, attempt.stop, attempt.stop_at = AttemptState.STOPPING, body.reason, record.recorded_at
     # An agent that has the launch has it; one that hasn't must never see it after this.
     _resolve(state, attempt.site, f"launch {body.attempt}")
     _post(state, attempt.site, record.seq, f"stop {body.attempt}")

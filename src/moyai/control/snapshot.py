@@ -23,7 +23,7 @@ def snapshot(state: State, indexes: Indexes, now: Instant) -> tuple[Snapshot, tu
         SiteView(s.profile, s.term > 0, s.lost, s.draining, s.capabilities) for _, s in sorted(state.sites.items())
     )
     busy = tuple(_busy(state, state.attempts[a], now) for a in sorted(indexes.live))
-    flows = tuple(Flow(t.source, t.target, t.size_bytes) for _, t in sorted(state.transfers.items()))
+    flows = tuple(Flow(t.source, t.target, t.size_bytes, t.manifest) for _, t in sorted(state.transfers.items()))
     links = {(link.a, link.b): link for _, link in sorted(state.links.items())}
     waiting = sorted((state.jobs[j] for j in indexes.pending), key=lambda j: j.submitted_seq)
     queue = tuple(queued(state, job, now) for job in waiting)
@@ -90,6 +90,10 @@ def _busy(state: State, attempt: Attempt, now: Instant) -> Busy:
     if end <= now:
         end = after(now, max(OVERRUN_MIN_US, (now - begun) // 4))
     runs = attempt.state is AttemptState.RUNNING
+    rule = job.order.checkpoint
+    grace_us = rule.grace_us if rule else job.order.grace_us
+    if attempt.stop is not None:
+        end = max(now, min(end, after(attempt.stop_at, grace_us)))
     return Busy(
         attempt=attempt.attempt,
         job=attempt.job,
@@ -101,8 +105,9 @@ def _busy(state: State, attempt: Attempt, now: Instant) -> Busy:
         power_w=attempt.placement.power_w,
         end=end,
         priority=job.order.priority,
-        preemptible=runs and job.order.checkpoint is not None and state.sites[attempt.site].reachable,
+        preemptible=runs and rule is not None and state.sites[attempt.site].reachable,
         unsaved_us=_unsaved_us(state, job, attempt, now) if runs else 0,
+        grace_us=grace_us,
     )
 
 

@@ -82,6 +82,7 @@ class Attempt:
     started_at: Instant = Instant(0)  # by control's clock, when the report was recorded
     ended_at: Instant = Instant(0)
     stop: Reason | None = None
+    stop_at: Instant = Instant(0)
     reason: Reason | None = None
     run_us: int = 0
     cpu_us: int = 0

@@ -28,11 +28,16 @@ class Solution:
 
 
 def solve(
-    problem: Problem, columns: Sequence[Cell | int], rows: Sequence[Row], best: Sequence[int], hint: Sequence[float]
+    problem: Problem,
+    columns: Sequence[Cell | int],
+    rows: Sequence[Row],
+    best: Sequence[int],
+    hint: Sequence[float],
+    worth: int,
 ) -> Solution | None:
     """The best plan of the variables `columns` under `rows`, started from `hint`; None where HiGHS gave no bound.
 
-    `best` is what one job of each class could have at best, in micro-yen.
+    `best` is what one job of each class could have at best, and `worth` the value of `hint`, in micro-yen.
     """
     import highspy
     import numpy as np
@@ -41,7 +46,6 @@ def solve(
     policy = problem.policy
     value = [problem.classes[c].unplaced - best[c] if isinstance(c, int) else c.value - best[c.cls] for c in columns]
     jobs = [float(len(problem.classes[c if isinstance(c, int) else c.cls].jobs)) for c in columns]
-    total = abs(sum(len(cls.jobs) * top for cls, top in zip(problem.classes, best, strict=True)))
     infinity = highspy.kHighsInf
     model = highspy.HighsLp()
     model.num_col_, model.num_row_ = len(columns), len(rows)
@@ -49,7 +53,7 @@ def solve(
     model.col_cost_ = np.array(value, dtype=np.float64) / MICRO_YEN
     model.col_lower_, model.col_upper_ = np.zeros(len(columns)), np.array(jobs)
     model.row_lower_ = np.array([r.limit if r.at_least else -infinity for r in rows])
-    model.row_upper_ = np.array([infinity if r.at_least else r.limit + 1e-9 for r in rows])
+    model.row_upper_ = np.array([infinity if r.at_least else r.limit for r in rows])
     matrix = model.a_matrix_
     matrix.format_ = highspy.MatrixFormat.kRowwise
     matrix.start_ = np.cumsum([0, *(len(r.columns) for r in rows)], dtype=np.int32)
@@ -60,12 +64,13 @@ def solve(
     highs = core()  # not `Highs()`: that prints a line before it can be told not to
     for option, setting in (
         ("output_flag", False),
+        ("presolve", "off"),  # HiGHS 1.16 may lose a part of the objective there, and with it the bound
         ("threads", 1),
         ("random_seed", 1),
         ("time_limit", float(policy.exact_seconds)),
         ("mip_max_nodes", MOST_NODES),
         ("mip_rel_gap", 0.0),
-        ("mip_abs_gap", policy.exact_gap_milli / 2_000 * max(1.0, total / MICRO_YEN)),
+        ("mip_abs_gap", policy.exact_gap_milli / 2_000 * max(1.0, abs(worth) / MICRO_YEN)),
     ):
         highs.setOptionValue(option, setting)
     highs.passModel(model)

@@ -48,11 +48,13 @@ def page_routes(shell: Shell) -> list[Route]:
     """The page, and the switch of its language."""
 
     async def page(request: Request) -> Response:
+        """The page."""
         lang = _language(request)
         seen = await shell.writer.read(lambda c: _html(shell, c, lang))
         return Response(seen, 200, _HEADERS, "text/html; charset=utf-8")
 
     async def language(request: Request) -> Response:
+        """Switch the language, and remember it."""
         wanted = request.path_params["lang"]
         if wanted not in ("en", "ja"):
             raise ApiError(404, f"there is no page in {wanted[:20]!r}", "known: en, ja")

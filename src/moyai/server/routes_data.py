@@ -32,6 +32,7 @@ def data_routes(shell: Shell) -> APIRouter:
         """Every version of every dataset."""
 
         def look(control: Control) -> tuple[DatasetView, ...]:
+            """By name and version."""
             held = control.state.datasets.values()
             inorder = sorted(held, key=lambda d: (d.profile.name, d.profile.version))
             return tuple(dataset_view(control, d) for d in inorder)
@@ -54,6 +55,7 @@ def data_routes(shell: Shell) -> APIRouter:
         wanted = r.RegisterDataset(tenant, project, actor_of(request), key, profile, SiteName(spec.site), sealed.ref)
 
         def act(control: Control) -> tuple[Sequence[Record], DatasetView]:
+            """Register, or find what this key registered."""
             records = control.request(wanted, clock.now())
             held = control.state.datasets.get(control.state.requests[request_key(tenant, project, key)])
             if held is None or held.text != sealed.ref or held.profile.name != profile.name:

@@ -52,6 +52,7 @@ def job_routes(shell: Shell) -> APIRouter:
         wanted = r.SubmitJob(by.tenant, by.project, by.actor, key, order, sealed.ref)
 
         def act(control: Control) -> tuple[Sequence[Record], Submitted]:
+            """Submit, or find what this key submitted."""
             before = control.state.seq
             records = control.request(wanted, clock.now())
             job = control.state.jobs[control.state.requests[request_key(by.tenant, by.project, key)]]
@@ -69,6 +70,7 @@ def job_routes(shell: Shell) -> APIRouter:
         states = _states(state)
 
         def look(control: Control) -> JobPage:
+            """One page."""
             if before and before not in control.state.jobs:
                 raise ApiError(404, f"there is no job {before!r}")
             now = clock.now()
@@ -93,6 +95,7 @@ def job_routes(shell: Shell) -> APIRouter:
         wanted = r.CancelJob(asker({}, request).actor, JobId(job))
 
         def act(control: Control) -> tuple[Sequence[Record], JobView]:
+            """Cancel, and look."""
             records = control.request(wanted, clock.now())
             return records, job_view(control, control.state.jobs[wanted.job], clock.now())
 

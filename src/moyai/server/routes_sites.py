@@ -28,7 +28,10 @@ def site_routes(shell: Shell) -> APIRouter:
         return site_status(control, site, clock.boot(), pid, problem)
 
     async def change(site: str, wanted: r.DrainSite | r.DeclareSiteDead | r.ChangeSignal) -> Response:
+        """Change a site, and look at it."""
+
         def act(control: Control) -> tuple[Sequence[Record], SiteStatus]:
+            """Change, and look."""
             records = control.request(wanted, clock.now())
             return records, status(control, SiteName(site))
 

@@ -72,6 +72,7 @@ class Engine:
         self.books: dict[AttemptId, list[Run]] = {}
         self.alive: list[Run] = []  # runs whose guards are alive, those that the books lack included
         self.old: list[Launch] = []  # launches it once had, for a start out of the blue
+        self.twice_share = 0.0  # of launches that it starts twice at once
         self.start_us: tuple[int, int] = (2_000, 300_000)
 
     # -- what the agent asks ---------------------------------------------------------------------------------------
@@ -85,6 +86,8 @@ class Engine:
             return
         self.old = [*self.old[-7:], launch]
         self._queue(launch)
+        if self.guarded and self._world.chance(self.twice_share):
+            self._queue(launch)
 
     def stop(self, attempt: AttemptId, grace_us: int) -> bool:
         """End every start of an attempt. False where the books lack it."""

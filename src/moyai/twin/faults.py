@@ -33,6 +33,7 @@ class Faults:
         self.control.crash_share = rng.choice((0.0, 0.0, 0.01, 0.05))
         for site in self.sites:
             site.crash_share = rng.choice((0.0, 0.0, 0.01, 0.04))
+            site.engine.twice_share = rng.choice((0.0, 0.0, 0.1, 0.4))
         blows = (
             self._cut,
             self._cut,
@@ -68,6 +69,7 @@ class Faults:
         for site in self.sites:
             site.crash_share = 0.0
             site.machine.wall_offset_us = 0
+            site.engine.twice_share = 0.0
             site.engine.start_us = (2_000, 300_000)
             site.set_nodes(site.profile.flavors[0].count)
             site.power_on()

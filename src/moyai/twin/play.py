@@ -53,7 +53,7 @@ class Stage:
         self.net = Network(world)
         profiles = {p.name: p for p in self.scenario.profiles}
         self.truth = Truth(world, profiles)
-        self.control = ControlNode(world, self.net, world.between(-DRIFT_PPM, DRIFT_PPM))
+        self.control = ControlNode(world, self.net, _drift_ppm(world))
         self.sites: dict[SiteName, Site] = {
             p.name: Site(
                 world,
@@ -61,7 +61,7 @@ class Stage:
                 self.control,
                 truth=self.truth,
                 profile=p,
-                drift_ppm=world.between(-DRIFT_PPM, DRIFT_PPM),
+                drift_ppm=_drift_ppm(world),
                 work=self.scenario.work.__getitem__,
                 guarded=p.name != self.scenario.unguarded,
             )
@@ -153,6 +153,11 @@ class Stage:
                 self.desk.ask(r.DeclareSiteDead("operator", site.name))
                 self.world.after(3 * SECOND, site.power_on)
                 return
+
+
+def _drift_ppm(world: World) -> int:
+    """How wrong a machine's boot clock is: often as wrong as it may be."""
+    return world.rng.choice((-DRIFT_PPM, DRIFT_PPM, world.between(-DRIFT_PPM, DRIFT_PPM)))
 
 
 def _lost(state: State, dataset: str) -> bool:

@@ -103,7 +103,7 @@ def _profile(world: World, name: SiteName) -> SiteProfile:
 
 def _job(world: World, number: int, most_cores: int, most_nodes: int, *, uses_data: bool) -> tuple[JobOrder, Work]:
     rng = world.rng
-    total_us = world.between(1 * SECOND, 25 * SECOND)
+    total_us = world.between(SECOND, rng.choice((8, 25, 60)) * SECOND)
     saves = world.chance(0.4)
     failing = rng.choice((0, 0, 0, 0, 1, 1, 2))
     order = JobOrder(

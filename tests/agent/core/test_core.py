@@ -247,6 +247,33 @@ def test_what_the_engine_forgot_ends_when_no_guard_of_it_can_be_alive():
     assert sorted(shell.core.attempts) == ["u.1", "w.1"]
 
 
+def test_without_a_guard_a_start_that_was_seen_counts_as_claimed_and_nothing_is_presumed():
+    shell = Shell(capabilities=())
+    shell.welcome()
+    shell.give(numbered(3, launch("job.1")))
+    shell.do(shell.core.started(A1, AT, ()))
+    assert not claim(shell)
+    assert shell.crash() == [Observe(A1)]
+    assert shell.welcome() == [], "it is not started again"
+    assert shell.core.lease_left_us(Boot(10**12), A1) == FOREVER
+    shell.do(shell.core.forgotten(A1, Boot(shell.now)))
+    assert shell.core.tick(Boot(10**12), AT) == []
+    # An operator's word reached control, which disowns it: now it may be said to be over.
+    shell.welcome(term=2, unknown=(A1,))
+    shell.do(shell.core.forgotten(A1, Boot(shell.now)))
+    shell.do(shell.core.tick(Boot(10**12), AT))
+    ended = bodies(shell)[-1]
+    assert isinstance(ended, AttemptEnded)
+    assert (ended.outcome, ended.reason.code) == (Outcome.STOPPED, Code.SITE_LOST)
+
+    shell = Shell(capabilities=())
+    shell.welcome()
+    shell.give(numbered(3, launch("job.1")))
+    shell.do(shell.core.started(A1, AT, ()))
+    shell.do(shell.core.ended(A1, end(nonce="any"), AT))
+    assert [type(b) for b in bodies(shell)] == [AttemptStarted, AttemptEnded]
+
+
 def test_a_launch_that_the_engine_refuses_is_an_end():
     shell = joined()
     shell.give(numbered(3, launch("job.1")))

@@ -23,6 +23,10 @@ class MemoryGroups:
     def make(self, name: str, limit_bytes: int) -> str:
         """The directory of a new group that holds `limit_bytes` of memory at most. Raises OSError."""
         assert self.kind
+        if not os.path.isdir(self._root):
+            os.mkdir(self._root)
+            if self.kind == "cgroup2":
+                _put(f"{self._root}/cgroup.subtree_control", "+memory")
         path = f"{self._root}/{name}"
         os.makedirs(path, exist_ok=True)
         if self.kind == "cgroup1":
@@ -54,35 +58,28 @@ class MemoryGroups:
         except OSError:
             return []
 
-    @staticmethod
-    def remove(path: str) -> bool:
-        """Delete a group. False where something in it still dies: try again."""
-        try:
-            os.rmdir(path)
-        except FileNotFoundError:
-            return True
-        except OSError:
-            return False
-        return True
+    def remove(self, path: str) -> bool:
+        """Delete a group, and with the last one what holds them. False where something in it still dies: try again."""
+        gone = _rmdir(path)
+        if gone and path != self._root:
+            _rmdir(self._root)
+        return gone
 
     def close(self) -> None:
-        """Delete what holds this site's groups, and what is left of them."""
-        if self._root:
+        """Delete what is left of this site's groups, from an earlier supervisor that was killed too."""
+        if self._root and os.path.isdir(self._root):
             for entry in os.listdir(self._root):
                 if os.path.isdir(f"{self._root}/{entry}"):
                     self.remove(f"{self._root}/{entry}")
-            self.remove(self._root)
+            _rmdir(self._root)
 
     def _try(self, kind: str, root: str) -> bool:
         self.kind, self._root = kind, root
+        self.close()
         try:
-            os.makedirs(root, exist_ok=True)
-            if kind == "cgroup2":
-                _put(f"{root}/cgroup.subtree_control", "+memory")
             path = self.make("probe", _PROBE_LIMIT)
         except OSError:
-            self.remove(f"{root}/probe")
-            self.remove(root)
+            self.close()
             self.kind = self._root = ""
             return False
         proven = _overruns(path) and self.killed(path)
@@ -90,7 +87,7 @@ class MemoryGroups:
         while not self.remove(path) and time.monotonic() < deadline:
             time.sleep(0.002)
         if not proven:
-            self.remove(root)
+            self.close()
             self.kind = self._root = ""
         return proven
 
@@ -125,6 +122,16 @@ def _overruns(path: str) -> bool:
             os._exit(0)
     _, status = os.waitpid(pid, 0)
     return os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+
+
+def _rmdir(path: str) -> bool:
+    try:
+        os.rmdir(path)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
 
 
 def _put(path: str, value: int | str) -> None:

@@ -20,6 +20,8 @@ SOCKET = "supervisor.sock"
 PID = "supervisor.pid"
 START_S = 20.0
 """How long a new supervisor may take to listen."""
+START_AGAIN_S = 0.5
+"""Between two starts, where a supervisor dies at once."""
 STDERR_BYTES = 1 << 20
 
 
@@ -89,6 +91,7 @@ class Link:
         """Connect, starting a supervisor where no living one holds the lock."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + START_S
+        start_at = 0.0
         while True:
             try:
                 connection = local.connect(str(self._directory), SOCKET)
@@ -96,8 +99,9 @@ class Link:
             except (OSError, BadMessage, asyncio.IncompleteReadError) as error:
                 if loop.time() > deadline:
                     raise EngineDown(f"no supervisor in {self._directory}: {error}; see supervisor.log there") from None
-            if not self._alive():
+            if loop.time() >= start_at and not self._alive():
                 self._start()
+                start_at = loop.time() + START_AGAIN_S
             await asyncio.sleep(0.01)
 
     async def _greet(self, connection: "local.socket.socket") -> State:
