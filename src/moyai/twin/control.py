@@ -25,7 +25,7 @@ LEASE_US = 10 * SECOND
 DRIFT_PPM = 50_000
 """ρ: how far a boot clock may be off. Far more than real ones, so that it matters within one lease of seconds."""
 
-TICK_US = SECOND
+TICK_US = 300_000
 PLAN_GAP_US = SECOND // 5
 POLICY = Policy(exact_below_cells=0, preempt_gain_milli=200)
 """Greedy alone: an exact solver that stops by the clock would not give the same world twice. Eager to preempt."""

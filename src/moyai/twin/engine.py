@@ -148,8 +148,9 @@ class Engine:
         self.books.setdefault(launch.attempt, []).append(run)
         self.alive.append(run)
         delay_us = self._world.between(*self.start_us)
-        for rank in range(len(launch.nodes)):  # each on its node, in any order
-            spread_us = self._world.between(0, 50_000) if rank else 0
+        ranks = len(launch.nodes)
+        for rank in range(ranks):  # each on its node, in any order
+            spread_us = self._world.between(0, 50_000) if ranks > 1 else 0
             self._world.after(delay_us + spread_us, self._ask if self.guarded else self._start_bare, run, rank)
 
     def _ask(self, run: Run, rank: int) -> None:
