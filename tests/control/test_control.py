@@ -72,7 +72,7 @@ def test_the_same_key_is_the_same_job_and_another_body_is_refused(world: World) 
 @pytest.mark.parametrize(
     ("order", "says"),
     [
-        (JobOrder("a", Need(64)), "no site has a node with 64 cores"),
+        (JobOrder("a", Need(64)), "no site has a node with cpus 64"),
         (JobOrder("a", Need(1, accelerator="H100", accelerators=1)), "H100:1"),
         (JobOrder("a", Need(4), nodes=3), "nodes: 3 at once fit no site"),
         (JobOrder("a", Need(1), residency=("KR",)), "residency excludes every site"),

@@ -14,8 +14,9 @@ from moyai.model.ids import CONTROL_SITE, DatasetName, JobId, SiteName, attempt_
 from moyai.model.lifecycle import ATTEMPT_LIVE, JOB_ENDED, JobState
 from moyai.model.reasons import Code, Reason
 from moyai.model.site import Flavor, SiteProfile, within
+from moyai.model.specs.quantity import need_words
 from moyai.model.units import Instant
-from moyai.model.workload import DataUse, JobOrder, OnPartition
+from moyai.model.workload import DataUse, JobOrder, Need, OnPartition
 
 MAX_PENDING = 1_000_000
 """Jobs that may wait at once; a submission beyond is refused with 429."""
@@ -220,10 +221,7 @@ def _check_possible(state: State, order: JobOrder) -> None:
     has = "; ".join(f"{s.name}: " + ", ".join(_flavor_words(f) for f in s.flavors) for s in allowed)
     if roomy:
         raise Refused(422, f"nodes: {order.nodes} at once fit no site", f"allowed sites have {has}")
-    wanted = f"{need.cores} cores, {need.memory_bytes / 2**30:.1f} GiB"
-    if need.accelerators:
-        wanted += f", {need.accelerator}:{need.accelerators}"
-    raise Refused(422, f"resources: no site has a node with {wanted}", f"allowed sites have {has}")
+    raise Refused(422, f"resources: no site has a node with {need_words(need)}", f"allowed sites have {has}")
 
 
 def _per_node(order: JobOrder, cores: int, memory_bytes: int, accelerators: int) -> int:
@@ -238,8 +236,8 @@ def _per_node(order: JobOrder, cores: int, memory_bytes: int, accelerators: int)
 
 
 def _flavor_words(flavor: Flavor) -> str:
-    gpus = f", {flavor.accelerator}:{flavor.accelerators}" if flavor.accelerators else ""
-    return f"{flavor.count} × {flavor.name} ({flavor.cores} cores, {flavor.memory_bytes / 2**30:.1f} GiB{gpus})"
+    node = Need(flavor.cores, flavor.memory_bytes, flavor.accelerator, flavor.accelerators)
+    return f"{flavor.count} × {flavor.name} ({need_words(node)})"
 
 
 def _cancel(state: State, request: r.CancelJob) -> tuple[Draft, ...]:

@@ -68,4 +68,3 @@ class Usage:
             return True
         drawn = idle_power_w(profile) + self.power_w(profile.name) + placement.power_w
         return drawn <= profile.power_cap_w
-

@@ -50,10 +50,13 @@ def fleet_of(layout: Layout, given: Path | None) -> Fleet:
     return Fleet(profiles, links, span_us(spec.lease) or LEASE_US)
 
 
+_MEMORY_STEP = 256 << 20  # a machine's memory is told in these, rounded down
+
+
 def this_machine() -> SiteProfile:
     """A site that is this machine: its cores and memory are real, its power and prices are guesses and said to be."""
     cores = len(os.sched_getaffinity(0))
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // _MEMORY_STEP * _MEMORY_STEP
     flavor = Flavor(
         FlavorName("machine"), 1, cores, memory, idle_w=20, peak_w=20 + 10 * cores, price_micro_yen_per_hour=0
     )

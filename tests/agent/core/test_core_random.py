@@ -105,6 +105,10 @@ class World:
                 self.act(core.ended(attempt, end(outcome, nonce=f"n{b % 2}"), at), crash)
             case "failed":
                 self.act(core.launch_failed(attempt, "no", at), crash)
+            case "forgotten":
+                self.act(core.forgotten(attempt, Boot(shell.now)), crash)
+            case "over":
+                self.act(core.tick(Boot(shell.now), at), crash)
             case "fetched":
                 told = {"moved_bytes": 1, "took_us": 1, "detail": ""}
                 self.act(core.fetched(fetch("t1", "m").transfer, stored=True, at=at, **told), crash)
@@ -185,6 +189,7 @@ OPS = (
     *("commands",) * 4,
     *("claim",) * 4,
     *("welcome", "welcome", "ack", "log", "started", "ended", "tick", "fetched", "blob", "failed", "hello", "crash"),
+    *("forgotten", "over"),
 )
 STEPS = st.lists(
     st.tuples(st.sampled_from(OPS), st.integers(0, 8), st.integers(0, 5), st.sampled_from((0, 0, 0, 1, 2))),
