@@ -121,7 +121,7 @@ def test_another_attempt_is_not_touched(desk: Desk) -> None:
 
 
 def test_a_child_has_its_grace_when_the_shell_around_it_dies(desk: Desk) -> None:
-    program = "import signal, time\ndef f(*_):\n time.sleep(0.3); print('saved', flush=True); raise SystemExit\nsignal.signal(15, f)\nprint('up', flush=True)\nwhile True: time.sleep(1)"
+    program = "import os, signal, time\ndef f(*_):\n time.sleep(0.3); os.write(1, b'saved\\n'); raise SystemExit\nsignal.signal(15, f)\nprint('up', flush=True)\nwhile True: time.sleep(1)"
     desk.begin("a.1", f'python3 -c "{program}"; echo after', grace_us=20_000_000)
     until(lambda: "up" in desk.output("a.1"))
     desk.stop("a.1", grace_us=20_000_000)

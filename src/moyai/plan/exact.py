@@ -53,7 +53,7 @@ def improved(problem: Problem, draft: Draft, start: Timeline, bound: int) -> tup
     columns = [*cells, *_leftovers(problem)]
     limits = [*_demand(problem, columns), *_capacity(problem, start, cells)]
     hint = _hint(problem, draft, columns)
-    free = solve(problem, columns, limits, best, hint, draft.value)
+    free = solve(problem, columns, limits, best, hint, worth=draft.value)
     if free is None:
         return draft, bound
     base = sum(len(cls.jobs) * top for cls, top in zip(problem.classes, best, strict=True))
@@ -63,7 +63,7 @@ def improved(problem: Problem, draft: Draft, start: Timeline, bound: int) -> tup
         return found, bound
     if (bound - draft.value) * 1_000 <= problem.policy.exact_gap_milli * max(abs(bound), MICRO_YEN):
         return draft, bound
-    kept = solve(problem, columns, [*limits, *_no_later(problem, draft, columns)], best, hint, draft.value)
+    kept = solve(problem, columns, [*limits, *_no_later(problem, draft, columns)], best, hint, worth=draft.value)
     found = _placed_again(problem, start, columns, kept) if kept is not None else None
     if found is not None and found.value > draft.value and _fair(problem, draft, found):
         return found, bound

@@ -33,6 +33,7 @@ def solve(
     rows: Sequence[Row],
     best: Sequence[int],
     hint: Sequence[float],
+    *,
     worth: int,
 ) -> Solution | None:
     """The best plan of the variables `columns` under `rows`, started from `hint`; None where HiGHS gave no bound.

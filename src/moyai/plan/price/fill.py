@@ -1,0 +1,265 @@
+"""Whole jobs from shares: large gangs first, then the prices again for what is left, then the small ones.
+
+A gang that comes late finds its hours cut up by small jobs, whatever it pays for them; so each stage fixes its gangs
+near their shares of the smoothed answer, and the next one is priced beside them.
+"""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from moyai.plan.price.instance import Bool, Columns, F64, I64, Instance, Prices, demand_of, limits_taken
+from moyai.plan.price.newton import Schedule, Softmax, newton
+
+STAGES = (64, 8, 1)
+"""Gangs of at least so many GPUs are fixed in each stage, those of the stages before it apart."""
+
+_SHARE = 1e-3
+"""A smaller share of a class is no candidate."""
+_CANDIDATE_ROUNDS = 8
+_FREE_ROUNDS = 4
+_FREE_CLASSES = 4_000
+"""Classes that are looked at in full in a round, those that are worth most per GPU-hour first."""
+_PACK_ROUNDS = 7
+_GOLDEN = 0.6180339887498949
+
+
+@dataclass(slots=True, eq=False)
+class Room:
+    """What a plan under way still has, and what it placed.
+
+    limits  (prices,)   as in `Instance.limits`, never below zero
+    jobs    (classes,)  that still wait
+    """
+
+    limits: F64
+    jobs: I64
+    placed: list[Columns] = field(default_factory=list[Columns])
+
+    def columns(self) -> Columns:
+        """All that was placed, each class and option once, in their order."""
+        if not self.placed:
+            none = np.zeros(0, dtype=np.int64)
+            return Columns(none, none, none)
+        cls = np.concatenate([c.cls for c in self.placed])
+        option = np.concatenate([c.option for c in self.placed])
+        count = np.concatenate([c.count for c in self.placed])
+        width = int(option.max(initial=0)) + 1
+        key, where = np.unique(cls * width + option, return_inverse=True)
+        total = np.zeros(len(key), dtype=np.int64)
+        np.add.at(total, where, count)
+        return Columns(key // width, key % width, total)
+
+
+def largest_gang(instance: Instance, limits: F64) -> F64:
+    """(lengths, options) GPUs that one job could at most have in each option under the limits."""
+    sites, _, buckets = instance.shape
+    cells = instance.options
+    capacity = limits[:cells].reshape(instance.capacity.shape)
+    power = limits[cells:].reshape(sites, buckets)
+    hours = instance.hours
+    inverse = np.divide(1.0, hours, out=np.full_like(hours, np.inf), where=hours > 0)
+    kw = np.maximum(instance.kw, 1e-12)
+    both = np.minimum(capacity, power[:, None, :] / kw[:, :, None])  # (sites, flavors, buckets) GPU-hours
+    with np.errstate(invalid="ignore"):
+        fits = both[None, :, :, None, :] * inverse[:, None]
+    fits[np.isnan(fits)] = np.inf  # no room, but none taken either
+    least: F64 = fits.min(-1)
+    return least.reshape(len(hours), cells)
+
+
+def tightened(instance: Instance) -> Instance:
+    """The same without the options whose gang would not fit even in an empty fleet: the bound falls, no plan is lost."""
+    fits = largest_gang(instance, instance.limits) + 1e-6
+    value = instance.value.copy()
+    for length, first, last in instance.chunks():
+        if instance.gang[first:last].max() > fits[length].min():
+            value[first:last][instance.gang[first:last, None] > fits[length]] = -1.0
+    return replace(instance, value=value)
+
+
+def rounded(cls: I64, expected: F64, seed: int) -> I64:
+    """Whole numbers near `expected`, systematically inside each class: each within one, and so is the class's sum.
+
+    cls       (columns,)  ascending
+    expected  (columns,)  jobs, not whole
+    The offset of a class comes from the golden ratio, so that neighbours differ most; `seed` shifts all of them.
+    """
+    if not len(cls):
+        return np.zeros(0, dtype=np.int64)
+    first = np.concatenate([[True], cls[1:] != cls[:-1]])
+    group = np.cumsum(first) - 1
+    total = np.cumsum(expected)
+    before = (total - expected)[first][group]
+    offset = np.mod((np.arange(group[-1] + 1) + 1 + seed * 0.754877666) * _GOLDEN, 1.0)[group]
+    high = total - before + offset
+    return (np.floor(high + 1e-9) - np.floor(high - expected + 1e-9)).astype(np.int64)
+
+
+def pack(instance: Instance, wish: Columns, rank: F64, room: Room) -> I64:
+    """Take the wishes in falling `rank`, each as far as it still fits beside those before it. Returns how many of each.
+
+    The sequential greedy is the fixed point of a map that falls where its argument rises; from "everybody gets all" its
+    values bracket the answer, and the first, third, fifth … are plans that fit. So one pass over all wishes at once
+    replaces a loop over jobs, and where the passes run out the plan is still sound. Wishes of one class must not sum
+    to more than its waiting jobs.
+    """
+    if not len(wish.cls):
+        return np.zeros(0, dtype=np.int64)
+    sites, flavors, buckets = instance.shape
+    cells = instance.options
+    site_of = wish.option // (flavors * buckets)
+    order = np.lexsort((-rank, site_of))
+    cls, option, want, site = wish.cls[order], wish.option[order], wish.count[order].astype(np.float64), site_of[order]
+    flavor = option // buckets % flavors
+    own = instance.hours[instance.length[cls], flavor, option % buckets] * instance.gang[cls][:, None]
+    demand = np.zeros((len(cls), flavors + 1, buckets))
+    demand[np.arange(len(cls)), flavor] = own
+    demand[:, flavors] = own * instance.kw[site, flavor][:, None]
+    demand = demand.reshape(len(cls), -1)
+    free = np.concatenate(
+        [room.limits[:cells].reshape(instance.capacity.shape), room.limits[cells:].reshape(sites, 1, buckets)], axis=1
+    ).reshape(sites, -1)[site]
+    inverse = np.divide(1.0, demand, out=np.full_like(demand, np.inf), where=demand > 0)
+    first = np.searchsorted(site, np.arange(sites))[site]
+    accepted = want
+    for _ in range(_PACK_ROUNDS):
+        used = demand * accepted[:, None]
+        summed = np.cumsum(used, axis=0)
+        before = summed - used - np.where(first[:, None] > 0, summed[np.maximum(first - 1, 0)], 0.0)
+        with np.errstate(invalid="ignore"):
+            fits = np.floor((free - before) * inverse + 1e-9)
+        fits[np.isnan(fits)] = np.inf
+        fits[demand <= 0] = np.inf
+        taken = np.clip(np.minimum(fits.min(1), want), 0, None)
+        same = np.array_equal(taken, accepted)
+        accepted = taken
+        if same:
+            break
+    count = np.zeros(len(order), dtype=np.int64)
+    count[order] = accepted.astype(np.int64)
+    _place(instance, Columns(wish.cls, wish.option, count), room)
+    return count
+
+
+def settle(instance: Instance, cls: I64, option: I64, answer: Softmax, wanted: I64, room: Room) -> None:
+    """Rounds in which each class asks for the best of its candidates that still fits, until none gets anything.
+
+    cls, option  (columns,) the candidates; wanted (classes,) jobs that may be placed in all
+    """
+    length = instance.length[cls]
+    left = instance.value[cls, option] - answer.cost[length, option]
+    order = np.lexsort((-left, cls))
+    cls, option = cls[order], option[order]
+    rank = _rank(instance, cls, option, answer)
+    length = instance.length[cls]
+    for _ in range(_CANDIDATE_ROUNDS):
+        fits = largest_gang(instance, room.limits)[length, option] >= instance.gang[cls]
+        alive = np.flatnonzero(fits & (wanted[cls] > 0))
+        if not len(alive):
+            return
+        cls, option, rank, length = cls[alive], option[alive], rank[alive], length[alive]
+        best = np.concatenate([[True], cls[1:] != cls[:-1]])
+        mine = cls[best]
+        got = pack(instance, Columns(mine, option[best], wanted[mine]), rank[best], room)
+        wanted[mine] -= got
+        if not got.any():
+            return
+
+
+def finish(instance: Instance, answer: Softmax, room: Room) -> None:
+    """Rounds over all options of the classes worth most per GPU-hour that still wait: what the candidates left free."""
+    work = instance.work
+    for _ in range(_FREE_ROUNDS):
+        fits = largest_gang(instance, room.limits)
+        waiting = np.flatnonzero(room.jobs > 0)
+        if len(waiting):
+            open_ = fits[instance.length[waiting]].max(1) >= instance.gang[waiting]
+            waiting = waiting[open_]
+        if len(waiting) > _FREE_CLASSES:
+            hourly = instance.value[waiting].max(1) / work[instance.length[waiting]]
+            waiting = np.sort(waiting[np.argpartition(-hourly, _FREE_CLASSES)[:_FREE_CLASSES]])
+        if not len(waiting):
+            return
+        length = instance.length[waiting]
+        value = instance.value[waiting]
+        usable = (value > 0) & (fits[length] >= instance.gang[waiting][:, None])
+        left = np.where(usable, value - answer.cost[length].astype(np.float32), -np.inf)
+        option = left.argmax(1)
+        some = usable[np.arange(len(waiting)), option]
+        cls, option = waiting[some], option[some]
+        got = pack(instance, Columns(cls, option, room.jobs[cls]), _rank(instance, cls, option, answer), room)
+        if not got.any():
+            return
+
+
+def dive(instance: Instance, start: Prices, answer: Softmax, measure: float, *, schedule: Schedule, seed: int) -> Room:
+    """A whole plan from prices and the shares that answer them. `answer` is written over."""
+    room = Room(instance.limits.copy(), instance.jobs.copy())
+    prices, above = start, np.iinfo(np.int64).max
+    for least in STAGES:
+        mine = (instance.gang >= least) & (instance.gang < above)
+        if mine.any():
+            if room.placed:
+                left = _rest(instance, room, above)
+                prices = newton(left, prices, schedule, measure, answer).prices
+            _fix(instance, mine & (room.jobs > 0), answer, seed, room)
+        above = least
+    _settle_rest(instance, answer, room)
+    finish(instance, answer, room)
+    return room
+
+
+def _rest(instance: Instance, room: Room, above: int) -> Instance:
+    """The instance of the gangs below `above` in what is left."""
+    cells = instance.options
+    return replace(
+        instance,
+        jobs=np.where(instance.gang < above, room.jobs, 0),
+        capacity=room.limits[:cells].reshape(instance.capacity.shape),
+        power=room.limits[cells:].reshape(instance.power.shape),
+    )
+
+
+def _fix(instance: Instance, mine: Bool, answer: Softmax, seed: int, room: Room) -> None:
+    """Place the classes `mine` near their shares: rounded first, then what of it found no room elsewhere."""
+    rows = np.flatnonzero(mine)
+    row, option = np.nonzero(answer.shares[rows] > _SHARE)
+    cls = rows[row]
+    keep = instance.value[cls, option] > 0
+    cls, option = cls[keep], option[keep]
+    want = rounded(cls, answer.shares[cls, option].astype(np.float64) * room.jobs[cls], seed)
+    target = np.bincount(cls, want, minlength=instance.classes).astype(np.int64)
+    target = np.minimum(target, room.jobs)
+    some = want > 0
+    wish = Columns(cls[some], option[some], want[some])
+    got = pack(instance, wish, _rank(instance, wish.cls, wish.option, answer), room)
+    target -= np.bincount(wish.cls, got, minlength=instance.classes).astype(np.int64)
+    settle(instance, cls, option, answer, np.maximum(target, 0), room)
+
+
+def _settle_rest(instance: Instance, answer: Softmax, room: Room) -> None:
+    """The candidates of all classes that still wait."""
+    rows = np.flatnonzero(room.jobs > 0)
+    row, option = np.nonzero(answer.shares[rows] > _SHARE)
+    cls = rows[row]
+    keep = instance.value[cls, option] > 0
+    settle(instance, cls[keep], option[keep], answer, room.jobs.copy(), room)
+
+
+def _rank(instance: Instance, cls: I64, option: I64, answer: Softmax) -> F64:
+    """Value per priced demand, times the root of the gang: by value alone, gangs of 32 to 128 would starve."""
+    cost = np.maximum(answer.cost[instance.length[cls], option], 1e-3)
+    return instance.value[cls, option] / cost * np.sqrt(instance.gang[cls])
+
+
+def _place(instance: Instance, columns: Columns, room: Room) -> None:
+    """Note what was accepted, and take it off the room."""
+    some = columns.count > 0
+    if not some.any():
+        return
+    columns = Columns(columns.cls[some], columns.option[some], columns.count[some])
+    room.placed.append(columns)
+    room.limits = np.maximum(room.limits - limits_taken(instance, demand_of(instance, columns)), 0.0)
+    room.jobs = room.jobs - np.bincount(columns.cls, columns.count, minlength=instance.classes).astype(np.int64)
+    assert (room.jobs >= 0).all(), "more jobs of a class were placed than wait"

@@ -1,0 +1,133 @@
+"""Prices, whole jobs and the bound of an instance: the one entry of this room."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from moyai.plan.price.dual import dual
+from moyai.plan.price.fill import dive, tightened
+from moyai.plan.price.instance import Columns, F64, I64, Instance, Prices, check, excess, prices_of, worth
+from moyai.plan.price.newton import COLD, Schedule, Softmax, newton, softmax, unit
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How much work a plan is worth, counted in steps, so that it is the same on every machine.
+
+    sample    classes of the first, cold search; all of them where there are no more
+    cold      its temperatures
+    warm      those of the search over all classes, from the last cycle's prices or the sample's
+    again     those of the searches between the stages of a dive
+    dives     dives from the prices found; the best plan is kept
+    close     relative gap at which no further dive is made
+    """
+
+    sample: int = 2_000
+    cold: Schedule = Schedule(first=0.2, last=0.0066, steps=60, close=0.02)
+    joined: Schedule = Schedule(first=0.0066, last=0.0035, steps=8)
+    warm: Schedule = Schedule(first=0.0035, last=0.0035, steps=4)
+    again: Schedule = Schedule(first=0.0035, last=0.0035, steps=2)
+    dives: int = 1
+    close: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answer:
+    """A plan of counts and its certificate.
+
+    columns  jobs by class and option
+    prices   those of the bound; the next cycle starts from them
+    value    yen that the columns are worth
+    bound    yen; no plan of the instance is worth more
+    steps    linear systems that the prices took
+    """
+
+    columns: Columns
+    prices: Prices
+    value: float
+    bound: float
+    steps: int = 0
+
+    @property
+    def gap(self) -> float:
+        """(bound − value) / max(|bound|, 1 yen)."""
+        return (self.bound - self.value) / max(abs(self.bound), 1.0)
+
+    def counts(self, instance: Instance) -> I64:
+        """(classes, options) the columns as a full table."""
+        table = np.zeros(instance.value.shape, dtype=np.int64)
+        table[self.columns.cls, self.columns.option] = self.columns.count
+        return table
+
+
+def solve(instance: Instance, warm: Prices | None = None, effort: Effort | None = None) -> Answer:
+    """Whole jobs for every class and option, near the best, with a bound that no plan exceeds.
+
+    `warm`: the prices of the last cycle; None where there was none or the fleet has another shape. The same arguments
+    give the same plan. Raises BadInstance.
+    """
+    check(instance)
+    effort = effort or Effort()
+    tight = tightened(instance)
+    open_ = np.flatnonzero((tight.jobs > 0) & (tight.value.max(1, initial=-1.0) > 0))
+    tight = _subset(tight, open_) if len(open_) < tight.classes else tight
+    if not tight.classes:
+        none = np.zeros(0, dtype=np.int64)
+        nothing = prices_of(instance, np.zeros(len(instance.limits)))
+        return Answer(Columns(none, none, none), nothing, 0.0, 0.0)
+    measure = unit(tight)
+    answer = softmax(tight)
+    steps = 0
+    if warm is None or warm.capacity.shape != instance.capacity.shape:
+        part = _sample(tight, effort.sample)
+        found = newton(part, None, effort.cold, measure, softmax(part))
+        steps += found.steps
+        found = newton(tight, found.prices, effort.joined, measure, answer)
+    else:
+        found = newton(tight, warm, effort.warm, measure, answer)
+    steps += found.steps
+    bound = dual(tight, found.best).bound
+    best: Columns | None = None
+    value = -1.0
+    for seed in range(max(1, effort.dives)):
+        if seed:
+            newton(tight, found.prices, replace(effort.warm, steps=0), measure, answer)
+        columns = dive(tight, found.prices, answer, measure, schedule=effort.again, seed=seed).columns()
+        now = worth(tight, columns)
+        if best is None or now > value:
+            best, value = columns, now
+        if value >= bound * (1 - effort.close):
+            break
+    assert best is not None
+    broken = excess(tight, best)
+    assert not broken, broken
+    assert value <= bound, "a plan is worth more than its bound"
+    return Answer(Columns(open_[best.cls], best.option, best.count), found.best, value, bound, steps)
+
+
+def _subset(instance: Instance, rows: I64) -> Instance:
+    """The instance of some classes, in their order."""
+    return replace(
+        instance,
+        value=instance.value[rows],
+        jobs=instance.jobs[rows],
+        gang=instance.gang[rows],
+        length=instance.length[rows],
+    )
+
+
+def _sample(instance: Instance, most: int) -> Instance:
+    """About `most` classes that stand for all: systematically, likelier where a class wants more GPU-hours.
+
+    The jobs of each are divided by its likelihood, so that the demand is the same in the mean.
+    """
+    if instance.classes <= 1.5 * most:
+        return instance
+    size = instance.gpus * instance.work[instance.length]
+    likely = np.minimum(1.0, most * size / size.sum())
+    likely = np.minimum(1.0, likely * most / likely.sum())
+    total: F64 = np.cumsum(likely)
+    rows = np.flatnonzero(np.floor(total + 0.5) > np.floor(total - likely + 0.5))
+    part = _subset(instance, rows)
+    jobs = np.maximum(1, np.rint(part.jobs / likely[rows])).astype(np.int64)
+    return replace(part, jobs=jobs)
