@@ -4,7 +4,7 @@ checkpoints that newer ones replaced. One transfer at a time on each link, at it
 
 from dataclasses import dataclass, field
 
-from moyai.control.apply import link_between, link_name
+from moyai.control.bookkeeping import link_between, link_name
 from moyai.control.residency import allowed, reachable_sites, rules
 from moyai.control.state import Attempt, Checkpoint, Indexes, Job, State, dataset_key
 from moyai.model import events as e
