@@ -1,4 +1,4 @@
-"""`python -m moyai.twin`: play one seed again, or many of them."""
+"""`python -m moyai.twin`: play one seed again, or many of them; look into a trace."""
 
 import argparse
 import sys
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from moyai.twin.play import play, replay_command
 from moyai.twin.rules import Rule
+from moyai.twin.traces import command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -21,7 +22,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     many.add_argument("--seeds", default="0..1000", metavar="A..B", help="from A up to, not with, B")
     many.add_argument("--without", choices=[r.value for r in Rule], help="switch one rule off")
     many.add_argument("--failures", type=int, default=20, metavar="N", help="stop after N seeds that fail (20)")
+    command.add_arguments(commands.add_parser("trace", help="show what is in a trace, and what of it can't be taken"))
     arguments = parser.parse_args(argv)
+    if arguments.command == "trace":
+        return command.run(arguments)
     rule = Rule(arguments.without) if arguments.without else None
     if arguments.command == "replay-seed":
         return _replay(arguments.seed, rule, quiet=arguments.quiet)

@@ -3,8 +3,9 @@
 import gzip
 import tarfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
+from io import BufferedReader
 from pathlib import Path
 from typing import IO
 
@@ -12,6 +13,8 @@ from moyai.twin.traces.trace import BadRow, TraceError
 
 LINE_BYTES = 1 << 20
 """The longest line."""
+HEAD_BYTES = 1 << 16
+"""What is looked at to tell a format."""
 WHOLE_BYTES = 1 << 28
 """The largest file that is read as one piece (JSON), unpacked."""
 MEMBERS = 10_000
@@ -21,7 +24,7 @@ _GZIP = b"\x1f\x8b"
 _DAMAGE = (OSError, EOFError, zlib.error, tarfile.TarError)
 
 
-def lines_of(path: Path) -> Iterator[str]:
+def lines_of(path: Path) -> Generator[str]:
     """The lines of a file with their ends, as UTF-8, U+FFFD in the place of what isn't.
 
     Raises TraceError where the file can't be read, is damaged, or has a line longer than LINE_BYTES.
@@ -41,6 +44,16 @@ def lines_of(path: Path) -> Iterator[str]:
             yield line.decode("utf-8", "replace")
 
 
+def head_of(path: Path) -> list[str]:
+    """The lines within the first HEAD_BYTES of a file, the last one perhaps cut; decoded and refused as `lines_of`."""
+    with _opened(path) as stream:
+        try:
+            data = stream.read(HEAD_BYTES)
+        except _DAMAGE as error:
+            raise _refused(path, f"can't be read: {error}") from error
+    return data.decode("utf-8", "replace").splitlines()
+
+
 def bytes_of(path: Path) -> bytes:
     """All bytes of a file. Raises TraceError where it can't be read, is damaged, or is larger than WHOLE_BYTES."""
     with _opened(path) as stream:
@@ -54,7 +67,7 @@ def bytes_of(path: Path) -> bytes:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
+def _opened(path: Path) -> Generator[IO[bytes]]:
     try:
         raw = path.open("rb")
     except FileNotFoundError:
@@ -65,7 +78,7 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
         try:
             packed = raw.read(2) == _GZIP
             raw.seek(0)
-            is_tar = _is_tar(gzip.GzipFile(fileobj=raw) if packed else raw)
+            is_tar = _is_tar(_unpacked(raw) if packed else raw)
             raw.seek(0)
         except _DAMAGE as error:
             raise _refused(path, f"can't be read: {error}") from error
@@ -73,10 +86,14 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
             with _only_member(path, raw) as stream:
                 yield stream
         elif packed:
-            with gzip.GzipFile(fileobj=raw) as stream:
+            with _unpacked(raw) as stream:
                 yield stream
         else:
             yield raw
+
+
+def _unpacked(raw: IO[bytes]) -> BufferedReader:
+    return BufferedReader(gzip.GzipFile(fileobj=raw), 1 << 16)
 
 
 def _is_tar(stream: IO[bytes]) -> bool:
@@ -84,24 +101,24 @@ def _is_tar(stream: IO[bytes]) -> bool:
 
 
 @contextmanager
-def _only_member(path: Path, raw: IO[bytes]) -> Iterator[IO[bytes]]:
-    try:
-        tar = tarfile.open(fileobj=raw, mode="r:*")  # noqa: SIM115 - closed below
-        members: list[tarfile.TarInfo] = []
-        for seen, member in enumerate(tar):
-            if seen >= MEMBERS:
-                raise _refused(path, f"holds more than {MEMBERS} entries; unpack it, and name one file")
-            # macOS puts a "._name" beside each file, with its attributes.
-            if member.isfile() and not member.name.rpartition("/")[2].startswith("._"):
-                members.append(member)
-        if len(members) != 1:
-            raise _refused(path, f"holds {len(members)} files; unpack it, and name one of them")
-        stream = tar.extractfile(members[0])
-    except _DAMAGE as error:
-        raise _refused(path, f"is a damaged tar: {error}") from error
-    assert stream is not None  # a regular file
-    with tar, stream:
-        yield stream
+def _only_member(path: Path, raw: IO[bytes]) -> Generator[IO[bytes]]:
+    with ExitStack() as stack:
+        try:
+            tar = stack.enter_context(tarfile.open(fileobj=raw, mode="r:*"))
+            members: list[tarfile.TarInfo] = []
+            for seen, member in enumerate(tar):
+                if seen >= MEMBERS:
+                    raise _refused(path, f"holds more than {MEMBERS} entries; unpack it, and name one file")
+                # macOS puts a "._name" beside each file, with its attributes.
+                if member.isfile() and not member.name.rpartition("/")[2].startswith("._"):
+                    members.append(member)
+            if len(members) != 1:
+                raise _refused(path, f"holds {len(members)} files; unpack it, and name one of them")
+            stream = tar.extractfile(members[0])
+        except _DAMAGE as error:
+            raise _refused(path, f"is a damaged tar: {error}") from error
+        assert stream is not None  # a regular file
+        yield stack.enter_context(stream)
 
 
 def _refused(path: Path, problem: str, line: int = 0) -> TraceError:

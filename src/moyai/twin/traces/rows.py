@@ -1,4 +1,4 @@
-"""What every loader needs: rows of a table with their lines, numbers read strictly, bad rows collected within a bound."""
+"""What every loader needs: rows with their lines, numbers read strictly, bad rows collected within a bound."""
 
 import csv
 import re
@@ -87,8 +87,11 @@ def table(
     first, header = next(found, (0, ""))
     if not first:
         raise bad.refuse("is empty")
-    names = [name.strip() for name in cells(header)]
-    twice = next((name for name in names if names.count(name) > 1), None)
+    try:
+        names = [name.strip() for name in cells(header)]
+    except Wrong as wrong:
+        raise bad.refuse(f"the header: {wrong}", first) from None
+    twice = next((name for name in dict.fromkeys((*columns, *optional)) if names.count(name) > 1), None)
     if twice is not None:
         raise bad.refuse(f"the header names {quoted(twice)} twice", first)
     missing = [name for name in columns if name not in names]
@@ -124,10 +127,7 @@ def cells(text: str) -> list[str]:
 
 def whole(column: str, text: str, least: int = 0, most: int = MOST) -> int:
     """A whole number from `least` to `most` ("8", "8.0"). Raises Wrong, with the column and what was found."""
-    if text.isdecimal() and text.isascii() and len(text) <= 18:
-        value = int(text)
-    else:
-        value = _odd_whole(column, text)
+    value = int(text) if text.isdecimal() and text.isascii() and len(text) <= 18 else _odd_whole(column, text)
     if value < least:
         raise Wrong(f"{column}: {quoted(text)} is less than {least}")
     if value > most:

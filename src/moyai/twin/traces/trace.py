@@ -91,7 +91,11 @@ class BadRow:
     problem: str
 
     def __str__(self) -> str:
-        return f"{printable(self.file)}:{self.line}: {self.problem}" if self.line else f"{printable(self.file)}: {self.problem}"
+        return (
+            f"{printable(self.file)}:{self.line}: {self.problem}"
+            if self.line
+            else f"{printable(self.file)}: {self.problem}"
+        )
 
 
 class TraceError(Exception):
