@@ -67,7 +67,6 @@ def test_the_worlds_hold_what_they_are_there_to_try() -> None:
         "launch-failed",
         "lease-expired",
         "start-refused",
-        "supervisor-lost",
         "time-limit",
     }
 

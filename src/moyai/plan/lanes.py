@@ -60,6 +60,10 @@ class Lanes:
         twin._here, twin.version = dict(self._here), self.version
         return twin
 
+    def comes(self, manifest: ManifestId, target: SiteName) -> bool:
+        """Whether something brings a manifest to a site already."""
+        return (manifest, target) in self._here
+
     def arrival(self, moves: Sequence[Move], target: SiteName, start: int) -> Arrival:
         """How `moves` towards `target` go if they begin at `start`: one after another on each link, in order.
 

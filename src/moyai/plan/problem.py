@@ -270,7 +270,11 @@ def _option(
         start = problem.now if any(m.sharers > 1 for m in moves) else cls.earliest
         came = problem.lanes.arrival(moves, profile.name, start)
         soonest = max(cls.earliest, came.at)
-        least_egress = sum(move.egress_micro_yen // move.sharers for move, _ in came.slots)
+        least_egress = sum(
+            move.egress_micro_yen // move.sharers
+            for move, _ in came.slots
+            if not problem.lanes.comes(move.manifest, profile.name)  # who starts later than that pays nothing
+        )
     return Option(
         site=profile.name,
         flavor=flavor,

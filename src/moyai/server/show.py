@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from heapq import nlargest
 
 from moyai.control.core import Control
+from moyai.control.outcome import waits_until
 from moyai.control.state import Attempt, Dataset, Job, Site
 from moyai.control.upkeep import holders
 from moyai.control.usage import idle_power_w
@@ -53,7 +54,7 @@ def job_view(control: Control, job: Job, now: Instant) -> JobView:
         submitted_at=job.submitted_at,
         started_at=min(started) if started else None,
         ended_at=job.ended_at or None,
-        not_before=job.not_before if job.not_before > now else 0,
+        not_before=waits_until(job, now),
         planned_start=planned,
         deadline=deadline,
         deadline_kept=kept,

@@ -20,7 +20,7 @@ from moyai.twin.site import Site
 from moyai.twin.truth import Truth, Violation
 from moyai.twin.world import SECOND, OutOfTime, World
 
-REST_WITHIN_US = 3_600 * SECOND
+REST_WITHIN_US = 1_200 * SECOND
 LOOK_US = 5 * SECOND
 
 
@@ -88,7 +88,7 @@ class Stage:
         until = world.now + REST_WITHIN_US
         while not self.rests():
             if world.now > until:
-                raise OutOfTime(f"no rest after an hour: {self.unrest()}")
+                raise OutOfTime(f"no rest after twenty minutes: {self.unrest()}")
             self._operate()
             world.run(world.now + LOOK_US)
 

@@ -40,7 +40,7 @@ class World:
         self._count += 1
         heapq.heappush(self._heap, (self.now + max(0, delay_us), self._count, act, args))
 
-    def run(self, until: int, rest: Callable[[], bool] | None = None, bound: int = 400_000) -> None:
+    def run(self, until: int, rest: Callable[[], bool] | None = None, bound: int = 40_000) -> None:
         """Go on to true time `until`, or to where `rest` says that nothing is left to wait for.
 
         Raises OutOfTime after `bound` events.
