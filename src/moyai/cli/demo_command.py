@@ -40,6 +40,7 @@ def demo(
     from moyai.cli.output import print_json
     from moyai.client import Client
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is ended, as by Ctrl-C
     home = Path(tempfile.mkdtemp(prefix="moyai-demo-"))
     screen = Screen(err=as_json)
     screen.title("demo.title", dir=str(home))
@@ -75,7 +76,10 @@ def _serve(home: Path) -> "subprocess.Popen[bytes]":
     fleet = Path(__file__).parent / "demo" / "fleet.yaml"
     with (home / "demo-server.txt").open("wb") as said:
         return subprocess.Popen(
-            [sys.executable, "-m", "moyai.server", "--dir", str(home / "home"), "--fleet", str(fleet)],
+            [
+                *(sys.executable, "-m", "moyai.server", "--dir", str(home / "home"), "--fleet", str(fleet)),
+                *("--local", "--idle-exit", "30"),  # it leaves by itself if the demo is killed
+            ],
             stdin=subprocess.DEVNULL,
             stdout=said,
             stderr=said,
