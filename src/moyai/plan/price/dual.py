@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from moyai.plan.price.instance import F64, I64, Instance, Prices, limits_taken, per_gpu, per_hour
+from moyai.plan.price.instance import F64, I64, Instance, Prices, limits_taken, per_gpu, per_hour, summed
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,7 +27,7 @@ def dual(instance: Instance, prices: Prices) -> Dual:
     """The exact dual at any prices that are not negative.
 
     Σ jobs · gang · max(0, max over options of value − price · hours) + prices · limits, in double precision; a part in
-    10⁹ is added for rounding. Source: weak duality; Boyd & Vandenberghe, Convex Optimization, 2004, ch. 5.
+    10⁸ is added for rounding. Source: weak duality; Boyd & Vandenberghe, Convex Optimization, 2004, ch. 5.
     """
     flat = prices.flat()
     assert (flat >= 0).all(), "a price is negative: the bound would not hold"
@@ -45,6 +45,6 @@ def dual(instance: Instance, prices: Prices) -> Dual:
     bound = float(gpus @ left) + float(flat @ instance.limits)
     some = choice >= 0
     cells = instance.length[some] * instance.options + choice[some]
-    wanted = np.bincount(cells, gpus[some], minlength=len(instance.hours) * instance.options)
+    wanted = summed(cells, gpus[some], len(instance.hours) * instance.options)
     use = limits_taken(instance, wanted.reshape(len(instance.hours), instance.options))
-    return Dual(bound + 1e-9 * abs(bound), choice, left, use)
+    return Dual(bound + 1e-8 * abs(bound) + 1e-6, choice, left, use)

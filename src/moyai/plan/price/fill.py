@@ -4,18 +4,34 @@ A gang that comes late finds its hours cut up by small jobs, whatever it pays fo
 near their shares of the smoothed answer, and the next one is priced beside them.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from moyai.plan.price.instance import Bool, Columns, F64, I64, Instance, Prices, demand_of, limits_taken
-from moyai.plan.price.newton import Schedule, Softmax, newton
+from moyai.plan.price.instance import (
+    F32,
+    F64,
+    I64,
+    Columns,
+    Instance,
+    Prices,
+    counted,
+    demand_of,
+    limits_taken,
+    subset,
+    summed,
+)
+from moyai.plan.price.newton import Schedule, Softmax, newton, softmax
 
 STAGES = (64, 8, 1)
 """Gangs of at least so many GPUs are fixed in each stage, those of the stages before it apart."""
 
+
 _SHARE = 1e-3
 """A smaller share of a class is no candidate."""
+_OUT = 0.7
+"""A class whose shares hold so much of a job beyond a whole number asks for one more: the cheapest is dropped."""
 _CANDIDATE_ROUNDS = 8
 _FREE_ROUNDS = 4
 _FREE_CLASSES = 4_000
@@ -69,7 +85,7 @@ def largest_gang(instance: Instance, limits: F64) -> F64:
 
 
 def tightened(instance: Instance) -> Instance:
-    """The same without the options whose gang would not fit even in an empty fleet: the bound falls, no plan is lost."""
+    """The same without the options whose gang fits in no plan: the bound falls, nothing is lost."""
     fits = largest_gang(instance, instance.limits) + 1e-6
     value = instance.value.copy()
     for length, first, last in instance.chunks():
@@ -128,7 +144,7 @@ def pack(instance: Instance, wish: Columns, rank: F64, room: Room) -> I64:
         summed = np.cumsum(used, axis=0)
         before = summed - used - np.where(first[:, None] > 0, summed[np.maximum(first - 1, 0)], 0.0)
         with np.errstate(invalid="ignore"):
-            fits = np.floor((free - before) * inverse + 1e-9)
+            fits = np.floor((free - before) * inverse * (1 + 1e-12))
         fits[np.isnan(fits)] = np.inf
         fits[demand <= 0] = np.inf
         taken = np.clip(np.minimum(fits.min(1), want), 0, None)
@@ -142,16 +158,16 @@ def pack(instance: Instance, wish: Columns, rank: F64, room: Room) -> I64:
     return count
 
 
-def settle(instance: Instance, cls: I64, option: I64, answer: Softmax, wanted: I64, room: Room) -> None:
+def settle(instance: Instance, cls: I64, option: I64, cost: F64, *, wanted: I64, room: Room) -> None:
     """Rounds in which each class asks for the best of its candidates that still fits, until none gets anything.
 
     cls, option  (columns,) the candidates; wanted (classes,) jobs that may be placed in all
     """
     length = instance.length[cls]
-    left = instance.value[cls, option] - answer.cost[length, option]
+    left = instance.value[cls, option] - cost[length, option]
     order = np.lexsort((-left, cls))
     cls, option = cls[order], option[order]
-    rank = _rank(instance, cls, option, answer)
+    rank = rank_of(instance, cls, option, cost)
     length = instance.length[cls]
     for _ in range(_CANDIDATE_ROUNDS):
         fits = largest_gang(instance, room.limits)[length, option] >= instance.gang[cls]
@@ -167,7 +183,7 @@ def settle(instance: Instance, cls: I64, option: I64, answer: Softmax, wanted: I
             return
 
 
-def finish(instance: Instance, answer: Softmax, room: Room) -> None:
+def finish(instance: Instance, cost: F64, room: Room) -> None:
     """Rounds over all options of the classes worth most per GPU-hour that still wait: what the candidates left free."""
     work = instance.work
     for _ in range(_FREE_ROUNDS):
@@ -184,29 +200,56 @@ def finish(instance: Instance, answer: Softmax, room: Room) -> None:
         length = instance.length[waiting]
         value = instance.value[waiting]
         usable = (value > 0) & (fits[length] >= instance.gang[waiting][:, None])
-        left = np.where(usable, value - answer.cost[length].astype(np.float32), -np.inf)
+        left = np.where(usable, value - cost[length].astype(np.float32), -np.inf)
         option = left.argmax(1)
         some = usable[np.arange(len(waiting)), option]
         cls, option = waiting[some], option[some]
-        got = pack(instance, Columns(cls, option, room.jobs[cls]), _rank(instance, cls, option, answer), room)
+        got = pack(instance, Columns(cls, option, room.jobs[cls]), rank_of(instance, cls, option, cost), room)
         if not got.any():
             return
 
 
-def dive(instance: Instance, start: Prices, answer: Softmax, measure: float, *, schedule: Schedule, seed: int) -> Room:
-    """A whole plan from prices and the shares that answer them. `answer` is written over."""
+def dive(
+    instance: Instance,
+    start: Prices,
+    answer: Softmax,
+    measure: float,
+    *,
+    again: Schedule,
+    easy: Sequence[float],
+    seed: int,
+) -> Room:
+    """A whole plan from prices and the shares that answer them. `answer` may be written over.
+
+    again  how prices are found again between the stages
+    easy   in turn, the part of a whole job that the shares of small gangs may lack at most to be fixed at once
+    seed   shifts the rounding
+    """
     room = Room(instance.limits.copy(), instance.jobs.copy())
     prices, above = start, np.iinfo(np.int64).max
+    cost = fair = answer.cost
     for least in STAGES:
-        mine = (instance.gang >= least) & (instance.gang < above)
-        if mine.any():
+        mine = np.flatnonzero((instance.gang >= least) & (instance.gang < above) & (room.jobs > 0))
+        if len(mine):
             if room.placed:
-                left = _rest(instance, room, above)
-                prices = newton(left, prices, schedule, measure, answer).prices
-            _fix(instance, mine & (room.jobs > 0), answer, seed, room)
+                prices = newton(_rest(instance, room, above), prices, again, measure, answer).prices
+                cost = answer.cost
+            if least > 1:
+                _fix(instance, mine, answer.shares[mine], cost, seed=seed, room=room)
         above = least
-    _settle_rest(instance, answer, room)
-    finish(instance, answer, room)
+    rows, shares = np.arange(instance.classes), answer.shares
+    for most in easy:
+        _fix_easy(instance, rows, shares, cost, most=most, room=room)
+        rows = np.flatnonzero(room.jobs > 0)
+        if not len(rows):
+            return room
+        left = subset(_rest(instance, room, np.iinfo(np.int64).max), rows)
+        answer = softmax(left)
+        prices = newton(left, prices, again, measure, answer).prices
+        shares, cost = answer.shares, answer.cost
+    _fix(instance, rows, shares, cost, seed=seed, room=room)
+    _settle_rest(instance, rows, shares, cost, room)
+    finish(instance, fair, room)
     return room
 
 
@@ -221,36 +264,52 @@ def _rest(instance: Instance, room: Room, above: int) -> Instance:
     )
 
 
-def _fix(instance: Instance, mine: Bool, answer: Softmax, seed: int, room: Room) -> None:
-    """Place the classes `mine` near their shares: rounded first, then what of it found no room elsewhere."""
-    rows = np.flatnonzero(mine)
-    row, option = np.nonzero(answer.shares[rows] > _SHARE)
+def _candidates(instance: Instance, rows: I64, shares: F32) -> tuple[I64, I64, F64]:
+    """Class, option and share of everything worth asking for; `shares` stands in the order of `rows`."""
+    row, option = np.nonzero(shares > _SHARE)
     cls = rows[row]
     keep = instance.value[cls, option] > 0
-    cls, option = cls[keep], option[keep]
-    want = rounded(cls, answer.shares[cls, option].astype(np.float64) * room.jobs[cls], seed)
-    target = np.bincount(cls, want, minlength=instance.classes).astype(np.int64)
+    return cls[keep], option[keep], shares[row[keep], option[keep]].astype(np.float64)
+
+
+def _fix_easy(instance: Instance, rows: I64, shares: F32, cost: F64, *, most: float, room: Room) -> None:
+    """Place the whole jobs that the shares hold, and those that lack at most `most` of one."""
+    cls, option, share = _candidates(instance, rows, shares)
+    want = np.floor(share * room.jobs[cls] + most).astype(np.int64)
+    asked = counted(cls, want, instance.classes)
+    want[asked[cls] > room.jobs[cls]] = 0
+    some = want > 0
+    wish = Columns(cls[some], option[some], want[some])
+    pack(instance, wish, rank_of(instance, wish.cls, wish.option, cost), room)
+
+
+def _fix(instance: Instance, rows: I64, shares: F32, cost: F64, *, seed: int, room: Room) -> None:
+    """Place the classes `rows` near their shares: rounded first, then what of it found no room elsewhere."""
+    cls, option, share = _candidates(instance, rows, shares)
+    expected = share * room.jobs[cls]
+    total = summed(cls, expected, instance.classes)
+    whole = np.minimum(np.ceil(total - _OUT), room.jobs)
+    expected *= (whole / np.maximum(total, 1e-12))[cls]
+    want = rounded(cls, expected, seed)
+    target = counted(cls, want, instance.classes)
     target = np.minimum(target, room.jobs)
     some = want > 0
     wish = Columns(cls[some], option[some], want[some])
-    got = pack(instance, wish, _rank(instance, wish.cls, wish.option, answer), room)
-    target -= np.bincount(wish.cls, got, minlength=instance.classes).astype(np.int64)
-    settle(instance, cls, option, answer, np.maximum(target, 0), room)
+    got = pack(instance, wish, rank_of(instance, wish.cls, wish.option, cost), room)
+    target -= counted(wish.cls, got, instance.classes)
+    settle(instance, cls, option, cost, wanted=np.maximum(target, 0), room=room)
 
 
-def _settle_rest(instance: Instance, answer: Softmax, room: Room) -> None:
+def _settle_rest(instance: Instance, rows: I64, shares: F32, cost: F64, room: Room) -> None:
     """The candidates of all classes that still wait."""
-    rows = np.flatnonzero(room.jobs > 0)
-    row, option = np.nonzero(answer.shares[rows] > _SHARE)
-    cls = rows[row]
-    keep = instance.value[cls, option] > 0
-    settle(instance, cls[keep], option[keep], answer, room.jobs.copy(), room)
+    cls, option, _ = _candidates(instance, rows, shares)
+    settle(instance, cls, option, cost, wanted=room.jobs.copy(), room=room)
 
 
-def _rank(instance: Instance, cls: I64, option: I64, answer: Softmax) -> F64:
+def rank_of(instance: Instance, cls: I64, option: I64, cost: F64) -> F64:
     """Value per priced demand, times the root of the gang: by value alone, gangs of 32 to 128 would starve."""
-    cost = np.maximum(answer.cost[instance.length[cls], option], 1e-3)
-    return instance.value[cls, option] / cost * np.sqrt(instance.gang[cls])
+    priced = np.maximum(cost[instance.length[cls], option], 1e-3)
+    return instance.value[cls, option] / priced * np.sqrt(instance.gang[cls])
 
 
 def _place(instance: Instance, columns: Columns, room: Room) -> None:
@@ -261,5 +320,5 @@ def _place(instance: Instance, columns: Columns, room: Room) -> None:
     columns = Columns(columns.cls[some], columns.option[some], columns.count[some])
     room.placed.append(columns)
     room.limits = np.maximum(room.limits - limits_taken(instance, demand_of(instance, columns)), 0.0)
-    room.jobs = room.jobs - np.bincount(columns.cls, columns.count, minlength=instance.classes).astype(np.int64)
+    room.jobs = room.jobs - counted(columns.cls, columns.count, instance.classes)
     assert (room.jobs >= 0).all(), "more jobs of a class were placed than wait"

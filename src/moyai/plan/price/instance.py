@@ -5,7 +5,7 @@ Time is cut into buckets that grow towards the horizon. An option is a site, a f
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,10 +85,11 @@ class Instance:
 
     def blocks(self) -> Iterator[tuple[int, int, int]]:
         """(length, first class, class after the last) of every length that has classes."""
-        edges = np.searchsorted(self.length, np.arange(self.hours.shape[0] + 1))
-        for length, (first, last) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+        edges: I64 = np.searchsorted(self.length, np.arange(self.hours.shape[0] + 1))
+        for length in range(len(edges) - 1):
+            first, last = int(edges[length]), int(edges[length + 1])
             if first < last:
-                yield length, int(first), int(last)
+                yield length, first, last
 
     def chunks(self) -> Iterator[tuple[int, int, int]]:
         """The blocks, cut into pieces of at most `CHUNK` classes."""
@@ -153,12 +154,21 @@ def limits_taken(instance: Instance, wanted: F64) -> F64:
     return np.concatenate([hours.ravel(), _drawn(instance, hours).ravel()])
 
 
+def summed(index: I64, weight: NDArray[np.generic], length: int) -> F64:
+    """(length,) the weights that stand at each index, added up."""
+    return np.bincount(index, weight, minlength=length).astype(np.float64)
+
+
+def counted(index: I64, count: I64, length: int) -> I64:
+    """(length,) the counts that stand at each index, added up."""
+    return np.bincount(index, count, minlength=length).astype(np.int64)
+
+
 def demand_of(instance: Instance, columns: Columns) -> F64:
     """(lengths, options) GPUs of the columns."""
     cells = instance.length[columns.cls] * instance.options + columns.option
     weights = (columns.count * instance.gang[columns.cls]).astype(np.float64)
-    wanted = np.bincount(cells, weights, minlength=len(instance.hours) * instance.options)
-    return wanted.reshape(len(instance.hours), instance.options)
+    return summed(cells, weights, len(instance.hours) * instance.options).reshape(len(instance.hours), -1)
 
 
 def worth(instance: Instance, columns: Columns) -> float:
@@ -172,15 +182,26 @@ def excess(instance: Instance, columns: Columns) -> str:
     if (columns.count < 0).any():
         return "a negative number of jobs"
     limits, used = instance.limits, limits_taken(instance, demand_of(instance, columns))
-    over = used > limits * (1 + _TOLERANCE) + 1e-6
+    over = used > limits * (1 + _TOLERANCE) + _TOLERANCE
     if over.any():
         return f"limit {int(np.flatnonzero(over)[0])} is exceeded"
-    placed = np.bincount(columns.cls, columns.count, minlength=instance.classes)
+    placed = counted(columns.cls, columns.count, instance.classes)
     if (placed > instance.jobs).any():
         return f"class {int(np.flatnonzero(placed > instance.jobs)[0])} has more jobs placed than wait"
     if (instance.value[columns.cls, columns.option][columns.count > 0] <= 0).any():
         return "an option that may not be taken has jobs"
     return ""
+
+
+def subset(instance: Instance, rows: I64) -> Instance:
+    """The instance of some classes, in their order."""
+    return replace(
+        instance,
+        value=instance.value[rows],
+        jobs=instance.jobs[rows],
+        gang=instance.gang[rows],
+        length=instance.length[rows],
+    )
 
 
 def check(instance: Instance) -> None:

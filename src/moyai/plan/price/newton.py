@@ -17,6 +17,8 @@ _SPLIT = 2e-3
 """A class whose largest share is this near to one adds nothing to the second derivatives."""
 _LEAP = 30.0
 """No price moves further in a step than so many τ."""
+_DOWNHILL = 0.01
+"""A clipped step must keep so much of the slope that the whole one has."""
 _TURNED = 0.5
 """A step is shortened where the slope along it has turned by more than this share."""
 
@@ -30,10 +32,6 @@ class Schedule:
     steps: int
     close: float = 0.01  # sum of |residual · price| as a part of the bound at which the search ends
     ratio: float = 0.5  # by which τ falls once the residual is within four times `close`
-
-
-COLD = Schedule(first=0.2, last=0.002, steps=60)
-WARM = Schedule(first=0.0035, last=0.0035, steps=4)
 
 
 @dataclass(slots=True, eq=False)
@@ -166,6 +164,8 @@ def newton(instance: Instance, start: Prices | None, schedule: Schedule, measure
         system[diagonal, diagonal] += slack / y + 1e-9 * float(np.abs(system[diagonal, diagonal]).max())
         step = _solved(system, residual)
         wish = np.clip(y + step, 0.1 * y, 10 * (y + tau)) - y
+        if float(residual @ wish) < _DOWNHILL * float(residual @ step):  # clipping turned it: shorten all of it instead
+            wish = step * min(1.0, 0.9 / max(float((-step / y).max()), 1e-12))
         shrink = min(1.0, _LEAP * tau / max(float(np.abs(wish[:cells]).max()), 1e-12))
         move = wish * shrink
         give = np.maximum(slack + shrink * (beta - slack * y - slack * step) / y, 0.05 * slack) - slack
@@ -210,7 +210,7 @@ def _solved(system: F64, right: F64) -> F64:
     while True:
         try:
             np.linalg.cholesky(system)  # refuses what is not positive definite, which a step downhill needs
-            return np.linalg.solve(system, right)
+            return np.linalg.solve(system, right).astype(np.float64, copy=False)
         except np.linalg.LinAlgError:
             system[diagonal, diagonal] += ridge * own + 1e-12 * own.max()
             ridge *= 30

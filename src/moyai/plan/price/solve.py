@@ -6,29 +6,61 @@ import numpy as np
 
 from moyai.plan.price.dual import dual
 from moyai.plan.price.fill import dive, tightened
-from moyai.plan.price.instance import Columns, F64, I64, Instance, Prices, check, excess, prices_of, worth
-from moyai.plan.price.newton import COLD, Schedule, Softmax, newton, softmax, unit
+from moyai.plan.price.improve import improve
+from moyai.plan.price.instance import (
+    F64,
+    I64,
+    Columns,
+    Instance,
+    Prices,
+    check,
+    excess,
+    per_gpu,
+    per_hour,
+    prices_of,
+    subset,
+    worth,
+)
+from moyai.plan.price.newton import Schedule, newton, softmax, unit
 
 
 @dataclass(frozen=True, slots=True)
 class Effort:
     """How much work a plan is worth, counted in steps, so that it is the same on every machine.
 
-    sample    classes of the first, cold search; all of them where there are no more
-    cold      its temperatures
-    warm      those of the search over all classes, from the last cycle's prices or the sample's
-    again     those of the searches between the stages of a dive
-    dives     dives from the prices found; the best plan is kept
-    close     relative gap at which no further dive is made
+    sample  classes of the first, cold search; all of them where there are no more
+    cold    its temperatures
+    joined  those of the search over all classes that follows it
+    warm    those of the search over all classes from the last cycle's prices
+    again   those of the searches between the stages of a dive
+    easy    see `dive`
+    dives   dives from the prices found; the best plan is kept
+    rounds  of improvement of each plan at most
+    cells   classes × options that these rounds look at together at most; one is always made
+    close   relative gap at which nothing more is tried
     """
 
-    sample: int = 2_000
-    cold: Schedule = Schedule(first=0.2, last=0.0066, steps=60, close=0.02)
-    joined: Schedule = Schedule(first=0.0066, last=0.0035, steps=8)
-    warm: Schedule = Schedule(first=0.0035, last=0.0035, steps=4)
-    again: Schedule = Schedule(first=0.0035, last=0.0035, steps=2)
+    sample: int = 1_500
+    cold: Schedule = Schedule(first=0.2, last=0.0066, steps=60, close=0.03, ratio=0.4)
+    joined: Schedule = Schedule(first=0.0066, last=0.002, steps=30, close=0.006)
+    warm: Schedule = Schedule(first=0.0035, last=0.002, steps=20, close=0.006)
+    again: Schedule = Schedule(first=0.0035, last=0.002, steps=6)
+    easy: tuple[float, ...] = (0.02, 0.1)
     dives: int = 1
+    rounds: int = 12
+    cells: int = 8_000_000
     close: float = 0.0
+
+
+QUICK = Effort(
+    joined=Schedule(first=0.0066, last=0.0035, steps=6),
+    warm=Schedule(first=0.0035, last=0.0035, steps=4),
+    again=Schedule(first=0.0035, last=0.0035, steps=2),
+    easy=(0.02,),
+    rounds=1,
+)
+"""For instances of more than `MANY_CELLS` classes × options, where chance evens out and each step costs more."""
+MANY_CELLS = 2_000_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,10 +99,10 @@ def solve(instance: Instance, warm: Prices | None = None, effort: Effort | None 
     give the same plan. Raises BadInstance.
     """
     check(instance)
-    effort = effort or Effort()
+    effort = effort or (Effort() if instance.value.size <= MANY_CELLS else QUICK)
     tight = tightened(instance)
     open_ = np.flatnonzero((tight.jobs > 0) & (tight.value.max(1, initial=-1.0) > 0))
-    tight = _subset(tight, open_) if len(open_) < tight.classes else tight
+    tight = subset(tight, open_) if len(open_) < tight.classes else tight
     if not tight.classes:
         none = np.zeros(0, dtype=np.int64)
         nothing = prices_of(instance, np.zeros(len(instance.limits)))
@@ -87,12 +119,15 @@ def solve(instance: Instance, warm: Prices | None = None, effort: Effort | None 
         found = newton(tight, warm, effort.warm, measure, answer)
     steps += found.steps
     bound = dual(tight, found.best).bound
+    fair = per_gpu(tight, per_hour(tight, found.best))
+    rounds = min(effort.rounds, max(1, effort.cells // max(1, tight.value.size)))
     best: Columns | None = None
     value = -1.0
     for seed in range(max(1, effort.dives)):
         if seed:
-            newton(tight, found.prices, replace(effort.warm, steps=0), measure, answer)
-        columns = dive(tight, found.prices, answer, measure, schedule=effort.again, seed=seed).columns()
+            newton(tight, found.prices, replace(effort.again, steps=0), measure, answer)
+        columns = dive(tight, found.prices, answer, measure, again=effort.again, easy=effort.easy, seed=seed).columns()
+        columns = improve(tight, columns, fair, rounds=rounds)
         now = worth(tight, columns)
         if best is None or now > value:
             best, value = columns, now
@@ -103,17 +138,6 @@ def solve(instance: Instance, warm: Prices | None = None, effort: Effort | None 
     assert not broken, broken
     assert value <= bound, "a plan is worth more than its bound"
     return Answer(Columns(open_[best.cls], best.option, best.count), found.best, value, bound, steps)
-
-
-def _subset(instance: Instance, rows: I64) -> Instance:
-    """The instance of some classes, in their order."""
-    return replace(
-        instance,
-        value=instance.value[rows],
-        jobs=instance.jobs[rows],
-        gang=instance.gang[rows],
-        length=instance.length[rows],
-    )
 
 
 def _sample(instance: Instance, most: int) -> Instance:
@@ -128,6 +152,6 @@ def _sample(instance: Instance, most: int) -> Instance:
     likely = np.minimum(1.0, likely * most / likely.sum())
     total: F64 = np.cumsum(likely)
     rows = np.flatnonzero(np.floor(total + 0.5) > np.floor(total - likely + 0.5))
-    part = _subset(instance, rows)
+    part = subset(instance, rows)
     jobs = np.maximum(1, np.rint(part.jobs / likely[rows])).astype(np.int64)
     return replace(part, jobs=jobs)
