@@ -331,3 +331,14 @@ def test_a_stopping_attempt_is_expected_to_end_within_its_grace(world: World) ->
     snapshot, _ = world.control.snapshot(world.now)
     (busy,) = snapshot.busy
     assert (busy.end, busy.preemptible, busy.grace_us) == (world.now + 5_000_000, False, 5_000_000)
+
+
+def test_a_site_alone_keeps_the_newest_checkpoint_only(world: World) -> None:
+    for other in ("fukuoka", "ishikari"):
+        world.ask(r.DeclareSiteDead("op", SiteName(other)))
+    job = world.submit(checkpoint=CKPT)
+    attempt = world.run(job, "tokyo")
+    for number in (1, 2, 3):
+        world.report("tokyo", e.CheckpointCompleted(attempt, f"s{number}", ManifestId(str(number) * 64), 10, number))
+    dropped = [n.command for n in commands(world, TOKYO) if isinstance(n.command, Drop)]
+    assert dropped == [Drop(ManifestId("1" * 64)), Drop(ManifestId("2" * 64))]

@@ -155,7 +155,9 @@ def _drop_old(work: _Round, job: Job) -> None:
         keep.add(job.checkpoints[-1].manifest)
         keep.update([c.manifest for c in job.checkpoints if is_safe(state, c)][-1:])
         if not any(is_safe(state, c) for c in job.checkpoints):
-            keep.update(c.manifest for c in job.checkpoints)
+            # Whatever one site holds beside something newer is lost with that: each site's newest is enough.
+            newest_at = {site: c.manifest for c in job.checkpoints for site in holders(state, c.manifest)}
+            keep.update(newest_at.values())
         if job.newest and (restore := state.attempts[job.newest].restore):
             keep.add(restore)
     for checkpoint in job.checkpoints:
