@@ -108,6 +108,7 @@ def follow(handle: "JobHandle", since: int | None, rank: int = 0) -> "JobView":
     """Print a job's output as it comes, and a line at each turn, to its end. Returns its last view."""
     from moyai.cli.rows import summary, turn_words, words
     from moyai.client.handle import Piece, Turn
+    from moyai.model.lifecycle import JobState
 
     screen = sys.stdout.buffer
     at_line_start, said, spoke_at, last = True, "", time.monotonic(), None
@@ -125,10 +126,9 @@ def follow(handle: "JobHandle", since: int | None, rank: int = 0) -> "JobView":
         if isinstance(item, Turn):
             text = turn_words(item.job, item.attempt) if item.attempt else summary(item.job)
         elif time.monotonic() - spoke_at > _SAY_AFTER_S:
-            why = handle.why().reason
-            text = t("cli.run.waits", why=words(why))
-            text = "" if why.code.value == said else text
-            said = why.code.value if text else said
+            now = handle.why()
+            if now.state is JobState.PENDING and now.reason.code.value != said:  # it may have ended since
+                text, said = t("cli.run.waits", why=words(now.reason)), now.reason.code.value
         if text:
             spoke_at = time.monotonic()
             if not at_line_start and sys.stdout.isatty():  # what goes to a file or a pipe stays the job's own

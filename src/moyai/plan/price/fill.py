@@ -107,7 +107,7 @@ def rounded(cls: I64, expected: F64, seed: int) -> I64:
     group = np.cumsum(first) - 1
     total = np.cumsum(expected)
     before = (total - expected)[first][group]
-    offset = np.mod((np.arange(group[-1] + 1) + 1 + seed * 0.754877666) * _GOLDEN, 1.0)[group]
+    offset = np.mod((np.arange(int(first.sum())) + 1 + seed * 0.754877666) * _GOLDEN, 1.0)[group]
     high = total - before + offset
     return (np.floor(high + 1e-9) - np.floor(high - expected + 1e-9)).astype(np.int64)
 
@@ -291,6 +291,8 @@ def _fix(instance: Instance, rows: I64, shares: F32, cost: F64, *, seed: int, ro
     whole = np.minimum(np.ceil(total - _OUT), room.jobs)
     expected *= (whole / np.maximum(total, 1e-12))[cls]
     want = rounded(cls, expected, seed)
+    too_many = counted(cls, want, instance.classes) > room.jobs  # where an offset is all but one
+    want = np.where(too_many[cls], np.floor(expected).astype(np.int64), want)
     target = counted(cls, want, instance.classes)
     target = np.minimum(target, room.jobs)
     some = want > 0

@@ -85,11 +85,12 @@ class Instance:
 
     def blocks(self) -> Iterator[tuple[int, int, int]]:
         """(length, first class, class after the last) of every length that has classes."""
-        edges: I64 = np.searchsorted(self.length, np.arange(self.hours.shape[0] + 1))
-        for length in range(len(edges) - 1):
-            first, last = int(edges[length]), int(edges[length + 1])
+        first = 0
+        for length in range(len(self.hours)):
+            last = first + int((self.length == length).sum())
             if first < last:
                 yield length, first, last
+            first = last
 
     def chunks(self) -> Iterator[tuple[int, int, int]]:
         """The blocks, cut into pieces of at most `CHUNK` classes."""
