@@ -207,10 +207,11 @@ def _solved(system: F64, right: F64) -> F64:
     """The answer of a system that single precision may have made singular: a ridge is added until it is not."""
     ridge, diagonal = 1e-6, np.arange(len(right))
     own = np.abs(system[diagonal, diagonal])
-    while True:
+    while ridge < 1e9:
         try:
             np.linalg.cholesky(system)  # refuses what is not positive definite, which a step downhill needs
             return np.linalg.solve(system, right).astype(np.float64, copy=False)
         except np.linalg.LinAlgError:
             system[diagonal, diagonal] += ridge * own + 1e-12 * own.max()
             ridge *= 30
+    raise ArithmeticError("no step can be found: the system in the prices holds a figure that is not finite")

@@ -54,8 +54,8 @@ class Effort:
 
 QUICK = Effort(
     joined=Schedule(first=0.0066, last=0.0035, steps=6),
-    warm=Schedule(first=0.0035, last=0.0035, steps=4),
-    again=Schedule(first=0.0035, last=0.0035, steps=2),
+    warm=Schedule(first=0.005, last=0.005, steps=4),
+    again=Schedule(first=0.005, last=0.0035, steps=2),
     easy=(0.02,),
     rounds=1,
 )
