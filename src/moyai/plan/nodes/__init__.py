@@ -1,0 +1,1 @@
+"""Node level: which node and which GPUs a pod gets, over nodes held as arrays."""
