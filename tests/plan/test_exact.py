@@ -197,3 +197,14 @@ def test_the_solver_prints_nothing(capfd):
     queue = tuple(job(f"j{i}", (5 - i) * HOUR, need=Need(3), at=i) for i in range(4))
     plan(snapshot, queue, NOW, EXACT)
     assert capfd.readouterr() == ("", "")
+
+
+def test_the_solver_answers_beside_another_user_of_its_threads():
+    import highspy
+
+    highspy.Highs.resetGlobalScheduler(True)
+    other = highspy.Highs()
+    other.setOptionValue("output_flag", False)
+    other.setOptionValue("threads", 2)
+    other.maximize(other.addVariable(0, 1))
+    test_a_job_gives_way_to_another_that_has_one_site_only()

@@ -78,7 +78,11 @@ def solve(
     start = highspy.HighsSolution()
     start.col_value = list(hint)
     highs.setSolution(start)
-    highs.run()
+    if highs.run() == highspy.HighsStatus.kError:
+        # Another user of HiGHS in this process has set its threads to another number: they are set anew.
+        core.resetGlobalScheduler(True)
+        if highs.run() == highspy.HighsStatus.kError:
+            return None
     info = highs.getInfo()
     dual = float(info.mip_dual_bound)
     if not np.isfinite(dual):
