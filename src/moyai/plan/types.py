@@ -1,7 +1,8 @@
 """What a plan is made from, and what it says. Frozen values: the planner never sees an engine, the log or a clock."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from moyai.model.events import Placement
 from moyai.model.ids import AttemptId, DatasetName, FlavorName, JobId, ManifestId, ProjectName, SiteName, TenantName
@@ -160,3 +161,14 @@ class Plan:
     def gap(self) -> float:
         """(bound − value) / max(|bound|, 1 yen): the share that an optimal plan could at most gain."""
         return (self.bound_micro_yen - self.value_micro_yen) / max(abs(self.bound_micro_yen), MICRO_YEN)
+
+
+class Planner(Protocol):
+    """Makes plans. It may remember what it saw, for speed alone or as a starting point.
+
+    Jobs of the queue that are unchanged since the last call are the same objects, and so are attempts in `busy`.
+    """
+
+    def __call__(self, snapshot: Snapshot, queue: Sequence[QueuedJob], now: Instant, policy: Policy, /) -> Plan:
+        """A plan for the queue, the oldest job first."""
+        ...

@@ -4,7 +4,7 @@ Submit, plan, issue, the agents' cores with their journals, claim, start, end: t
 agents run, without sockets, disks and processes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from moyai.agent.core.core import AgentCore
@@ -22,11 +22,10 @@ from moyai.model.reasons import Code, Reason
 from moyai.model.site import Flavor, Link, SiteProfile
 from moyai.model.units import Boot, Instant
 from moyai.model.workload import JobOrder, Need
-from moyai.plan.types import Plan, Policy, QueuedJob, Snapshot
+from moyai.plan.types import Planner, Policy
 from moyai.twin.world import SECOND, START
 
 LEASE_US = 30 * SECOND
-Planner = Callable[[Snapshot, Sequence[QueuedJob], Instant, Policy], Plan]
 
 
 @dataclass(frozen=True, slots=True)
