@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from control.fleet import LEASE_US, SITES, World, ended
 from moyai.control import requests as r
 from moyai.control.core import Refused, replay
+from moyai.control.snapshot import Seen, snapshot
 from moyai.control.state import Indexes, State, state_bytes, state_from, state_hash
 from moyai.model import events as e
 from moyai.model.ids import AttemptId, ManifestId, SiteName
@@ -133,8 +134,13 @@ def check(world: World) -> None:
 def test_what_must_always_hold(actions) -> None:
     world = World()
     half, seq = state_bytes(world.control.state), world.control.state.seq
+    seen = Seen()
     for number, action in enumerate(actions):
         step(world, action)
+        looked = snapshot(world.control.state, world.control.indexes, world.now, seen)
+        assert looked == snapshot(world.control.state, world.control.indexes, world.now)
+        again = snapshot(world.control.state, world.control.indexes, world.now, seen)
+        assert all(a is b for a, b in zip(looked[1], again[1], strict=True))
         if number == len(actions) // 2:
             half, seq = state_bytes(world.control.state), world.control.state.seq
     check(world)

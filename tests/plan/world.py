@@ -73,7 +73,10 @@ def checkpoint(name: str, size: int, *sites: str) -> DataView:
 
 def busy(name: str, where: str, nodes: Sequence[int], left_us: int, need: Need | None = None, **more) -> Busy:
     """An attempt that runs for `left_us` more."""
-    figures = {"power_w": 0, "priority": 0, "preemptible": False, "unsaved_us": 0} | more
+    figures = {"power_w": 0, "priority": 0, "preemptible": False, "unsaved_since": Instant(0)} | more
+    lost = figures.pop("unsaved_us", 0)
+    if lost:
+        figures["unsaved_since"] = Instant(NOW - lost)
     return Busy(
         AttemptId(f"{name}.1"),
         JobId(name),

@@ -14,7 +14,7 @@ from moyai.control.handle import Refused, handle
 from moyai.control.lease import LeaseTable
 from moyai.control.outbox import command_of
 from moyai.control.outcome import waits_until
-from moyai.control.snapshot import snapshot
+from moyai.control.snapshot import Seen, snapshot
 from moyai.control.state import Indexes, State
 from moyai.control.why import Outlook, Why, why
 from moyai.model import events as e
@@ -77,6 +77,7 @@ class Control:
         self.dropped: tuple[Reason, ...] = ()  # parts of the newest plan that no longer held
         self.needs_plan = True
         self._upkeep_due = True
+        self._seen = Seen()
 
     def take_over(self, code_version: str, now: Instant, boot: Boot) -> tuple[Record, ...]:
         """Start as the leader of this epoch: every site that may be at work gets a whole lease from now."""
@@ -154,7 +155,7 @@ class Control:
     def snapshot(self, now: Instant) -> tuple[Snapshot, tuple[QueuedJob, ...]]:
         """What to plan on. Until something changes, no further plan is needed."""
         self.needs_plan = False
-        return snapshot(self.state, self.indexes, now)
+        return snapshot(self.state, self.indexes, now, self._seen)
 
     def planned(self, plan: Plan, now: Instant) -> tuple[Record, ...]:
         """Issue what of a plan still holds; plan again where something didn't."""

@@ -1,11 +1,16 @@
-"""What the planner sees: frozen copies of the state, with every job's rules, data and estimate resolved."""
+"""What the planner sees: frozen copies of the state, with every job's rules, data and estimate resolved.
+
+What is unchanged since the last look is the same object as then, so that a planner need not look at it again.
+"""
+
+from dataclasses import dataclass, field
 
 from moyai.control.apply import history_key
 from moyai.control.outcome import waits_until
 from moyai.control.residency import rules
 from moyai.control.state import Attempt, Indexes, Job, State, dataset_key
 from moyai.control.upkeep import holders, is_safe
-from moyai.model.ids import ManifestId, SiteName
+from moyai.model.ids import AttemptId, JobId, ManifestId, SiteName
 from moyai.model.lifecycle import AttemptState
 from moyai.model.units import MICROS_PER_SECOND, Instant, after
 from moyai.plan.types import Busy, DataView, Flow, QueuedJob, SiteView, Snapshot
@@ -14,20 +19,61 @@ DEFAULT_RUN_US = 600 * MICROS_PER_SECOND
 """The estimate for a job that says nothing and whose like has never run."""
 
 OVERRUN_MIN_US = 10 * MICROS_PER_SECOND
-"""An attempt that has outrun its estimate is expected to go on for a quarter of its age, but at least this long."""
+"""An attempt that outruns its estimate is given a quarter of it more, at least this long, as often as it takes."""
 
 
-def snapshot(state: State, indexes: Indexes, now: Instant) -> tuple[Snapshot, tuple[QueuedJob, ...]]:
-    """The fleet and the queue, the oldest job first."""
+@dataclass(slots=True)
+class Seen:
+    """What the last look made of each pending job and live attempt."""
+
+    jobs: dict[JobId, QueuedJob] = field(default_factory=dict[JobId, QueuedJob])
+    busy: dict[AttemptId, Busy] = field(default_factory=dict[AttemptId, Busy])
+
+
+def snapshot(
+    state: State, indexes: Indexes, now: Instant, seen: Seen | None = None
+) -> tuple[Snapshot, tuple[QueuedJob, ...]]:
+    """The fleet and the queue, the oldest job first. `seen` is brought up to date."""
+    seen = seen or Seen()
     sites = tuple(
         SiteView(s.profile, s.term > 0, s.lost, s.draining, s.capabilities) for _, s in sorted(state.sites.items())
     )
-    busy = tuple(_busy(state, state.attempts[a], now) for a in sorted(indexes.live))
+    busy = _all_busy(state, indexes, now, seen)
     flows = tuple(Flow(t.source, t.target, t.size_bytes, t.manifest) for _, t in sorted(state.transfers.items()))
     links = {(link.a, link.b): link for _, link in sorted(state.links.items())}
-    waiting = sorted((state.jobs[j] for j in indexes.pending), key=lambda j: j.submitted_seq)
-    queue = tuple(queued(state, job, now) for job in waiting)
-    return Snapshot(state.seq, sites, links, busy, flows), queue
+    return Snapshot(state.seq, sites, links, busy, flows), _queue(state, indexes, now, seen)
+
+
+def _all_busy(state: State, indexes: Indexes, now: Instant, seen: Seen) -> tuple[Busy, ...]:
+    before, after_ = seen.busy, dict[AttemptId, Busy]()
+    for attempt in sorted(indexes.live):
+        made, known = _busy(state, state.attempts[attempt], now), before.get(attempt)
+        after_[attempt] = known if known is not None and known == made else made
+    seen.busy = after_
+    return tuple(after_.values())
+
+
+def _queue(state: State, indexes: Indexes, now: Instant, seen: Seen) -> tuple[QueuedJob, ...]:
+    before, after_ = seen.jobs, dict[JobId, QueuedJob]()
+    for job in sorted((state.jobs[j] for j in indexes.pending), key=_submitted):
+        known = before.get(job.job)
+        if known is None or not _same(state, job, known):
+            made = queued(state, job, now)
+            known = known if known is not None and known == made else made
+        after_[job.job] = known
+    seen.jobs = after_
+    return tuple(after_.values())
+
+
+def _submitted(job: Job) -> int:
+    return job.submitted_seq
+
+
+def _same(state: State, job: Job, known: QueuedJob) -> bool:
+    """Whether a job is surely as it was: it has nothing but its order and its estimate to change by."""
+    if job.order.data or job.checkpoints or job.avoid or job.not_before or known.resumes or known.avoid:
+        return False
+    return not known.not_before and known.run_us == estimate_us(state, job)
 
 
 def queued(state: State, job: Job, now: Instant) -> QueuedJob:
@@ -87,8 +133,8 @@ def _busy(state: State, attempt: Attempt, now: Instant) -> Busy:
     length = max(0, attempt.placement.end - attempt.placement.start)
     begun = attempt.started_at or max(attempt.issued_at, attempt.placement.start)
     end = after(Instant(begun), length)
-    if end <= now:
-        end = after(now, max(OVERRUN_MIN_US, (now - begun) // 4))
+    while end <= now:
+        end = after(end, max(OVERRUN_MIN_US, (end - begun) // 4))
     runs = attempt.state is AttemptState.RUNNING
     rule = job.order.checkpoint
     grace_us = rule.grace_us if rule else job.order.grace_us
@@ -106,13 +152,12 @@ def _busy(state: State, attempt: Attempt, now: Instant) -> Busy:
         end=end,
         priority=job.order.priority,
         preemptible=runs and rule is not None and state.sites[attempt.site].reachable,
-        unsaved_us=_unsaved_us(state, job, attempt, now) if runs else 0,
+        unsaved_since=_unsaved_since(state, job, attempt) if runs else Instant(0),
         grace_us=grace_us,
     )
 
 
-def _unsaved_us(state: State, job: Job, attempt: Attempt, now: Instant) -> int:
-    """Run time that a stop now would cost: all that no safe checkpoint covers."""
-    done = attempt.covered_us + max(0, now - attempt.started_at)
+def _unsaved_since(state: State, job: Job, attempt: Attempt) -> Instant:
+    """What an attempt did since then, no safe checkpoint covers."""
     safe = max((c.covered_us for c in job.checkpoints if is_safe(state, c)), default=0)
-    return max(0, done - safe)
+    return Instant(attempt.started_at - attempt.covered_us + safe)

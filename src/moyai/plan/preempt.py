@@ -92,7 +92,7 @@ def _stop(problem: Problem, cls: JobClass, option: Option, ends: Ends, budget: i
     held = [b for b in problem.snapshot.busy if (b.site, b.flavor) == option.pool]
     victims = sorted(
         (b for b in held if b.preemptible and b.priority < priority and b.attempt not in ends),
-        key=lambda b: (b.priority, b.unsaved_us, b.attempt),
+        key=lambda b: (b.priority, b.unsaved_us(problem.now), b.attempt),
     )[:MOST_VICTIMS]
 
     def quote_with(stopped: Sequence[Busy]) -> Quote | None:
@@ -113,12 +113,13 @@ def _stop(problem: Problem, cls: JobClass, option: Option, ends: Ends, budget: i
     quote = quote_with(chosen)
     if quote is None or len(chosen) > budget:
         return None
-    return _Stop(tuple(chosen), sum(_loss(problem.policy, v, option.run_us) for v in chosen), quote.value)
+    return _Stop(tuple(chosen), sum(_loss(problem, v, option.run_us) for v in chosen), quote.value)
 
 
-def _loss(policy: Policy, victim: Busy, run_us: int) -> int:
+def _loss(problem: Problem, victim: Busy, run_us: int) -> int:
     """What a stop loses: the victim's unsaved work, and its wait while the other runs in its place."""
+    policy, unsaved_us = problem.policy, victim.unsaved_us(problem.now)
     weight = len(victim.nodes) * weight_milli(policy, victim.tenant, victim.priority)
-    done_again = policy.value_micro_yen_per_node_hour * weight * victim.unsaved_us
-    waited = policy.wait_micro_yen_per_hour * weight * (run_us + victim.unsaved_us)
+    done_again = policy.value_micro_yen_per_node_hour * weight * unsaved_us
+    waited = policy.wait_micro_yen_per_hour * weight * (run_us + unsaved_us)
     return (done_again + waited) // (MICROS_PER_HOUR * 1_000)

@@ -38,8 +38,12 @@ class Busy:
     end: Instant
     priority: int
     preemptible: bool  # it runs, declared a checkpoint, and is not being stopped
-    unsaved_us: int  # run time that a stop now would lose
+    unsaved_since: Instant  # what it did since then, a stop would lose; 0: nothing
     grace_us: int = 60_000_000  # between the wish that it stops and its end
+
+    def unsaved_us(self, now: int) -> int:
+        """Run time that a stop at `now` would lose."""
+        return max(0, now - self.unsaved_since) if self.unsaved_since else 0
 
 
 @dataclass(frozen=True, slots=True)
