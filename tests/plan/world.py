@@ -113,8 +113,8 @@ def check(plan: Plan, snapshot: Snapshot, queue: Sequence[QueuedJob], policy: Po
     for waiting in plan.waiting:
         _check_rows(waiting.considered, snapshot, None)
     for planned in plan.placements:
-        _check_placement(planned, jobs[planned.job], views, snapshot, policy)
-    _check_holds(plan, snapshot, jobs)
+        check_placement(planned, jobs[planned.job], views, snapshot, policy)
+    check_holds(plan, snapshot, jobs)
     assert len(plan.preemptions) <= policy.preemptions_per_cycle
     held = {b.attempt: b for b in snapshot.busy}
     for stop in plan.preemptions:
@@ -134,7 +134,8 @@ def _check_rows(rows, snapshot: Snapshot, chosen: str | None) -> None:
             assert NOW <= r.start < r.end
 
 
-def _check_placement(planned, job: QueuedJob, views, snapshot: Snapshot, policy: Policy) -> None:
+def check_placement(planned, job: QueuedJob, views, snapshot: Snapshot, policy: Policy) -> None:
+    """The hard rules, and the placement's own figures."""
     placement = planned.placement
     view = views[placement.site]
     profile = view.profile
@@ -173,7 +174,7 @@ def _check_placement(planned, job: QueuedJob, views, snapshot: Snapshot, policy:
     _check_rows(placement.considered, snapshot, placement.site)
 
 
-def _check_holds(plan: Plan, snapshot: Snapshot, jobs) -> None:
+def check_holds(plan: Plan, snapshot: Snapshot, jobs) -> None:
     """No node and no feed holds more than it has, at any instant."""
     stopped = {s.attempt for s in plan.preemptions}
     holds = [

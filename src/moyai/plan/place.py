@@ -1,6 +1,8 @@
 """`plan(snapshot, queue, now, policy) -> Plan`: the one entry of this room, called alike by control and by the twin.
 
-First form: a greedy in the queue's order with backfill; where the sum of what every job could have at best isn't
+`LivePlanner` is what runs in production: `plan` while the queue is short, classes and prices (`plan.scale`) beyond.
+
+The form for short queues: a greedy in the queue's order with backfill; where the sum of what every job could have at best isn't
 reached, deadlines, preemption, a bound by prices, and for small instances an exact solver.
 """
 
@@ -14,7 +16,7 @@ from moyai.plan.explain import Offer, rank, rows
 from moyai.plan.greedy import Draft, Placed, greedy, with_deadlines
 from moyai.plan.problem import Problem, build
 from moyai.plan.timeline import Timeline
-from moyai.plan.types import Plan, Planned, Policy, Preemption, QueuedJob, Snapshot, Waiting
+from moyai.plan.types import Plan, Planned, Planner, Policy, Preemption, QueuedJob, Snapshot, Waiting
 
 
 def plan(snapshot: Snapshot, queue: Sequence[QueuedJob], now: Instant, policy: Policy) -> Plan:
@@ -47,6 +49,23 @@ def plan(snapshot: Snapshot, queue: Sequence[QueuedJob], now: Instant, policy: P
 
         draft, bound = improved(problem, draft, start, bound)
     return _written(problem, draft, stops, lost, bound)
+
+
+class LivePlanner:
+    """The `Planner` in production. What only long queues need is loaded with the first of them."""
+
+    def __init__(self) -> None:
+        self._scale: Planner | None = None
+
+    def __call__(self, snapshot: Snapshot, queue: Sequence[QueuedJob], now: Instant, policy: Policy, /) -> Plan:
+        """See `Planner`."""
+        if len(queue) < policy.scale_from:
+            return plan(snapshot, queue, now, policy)
+        if self._scale is None:
+            from moyai.plan.scale.planner import ScalePlanner
+
+            self._scale = ScalePlanner()
+        return self._scale(snapshot, queue, now, policy)
 
 
 def feasible_rows(snapshot: Snapshot, job: QueuedJob, now: Instant, policy: Policy) -> tuple[Considered, ...]:

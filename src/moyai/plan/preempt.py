@@ -113,13 +113,18 @@ def _stop(problem: Problem, cls: JobClass, option: Option, ends: Ends, budget: i
     quote = quote_with(chosen)
     if quote is None or len(chosen) > budget:
         return None
-    return _Stop(tuple(chosen), sum(_loss(problem, v, option.run_us) for v in chosen), quote.value)
+    return _Stop(tuple(chosen), sum(loss(problem, v, option.run_us) for v in chosen), quote.value)
 
 
-def _loss(problem: Problem, victim: Busy, run_us: int) -> int:
-    """What a stop loses: the victim's unsaved work, and its wait while the other runs in its place."""
+def loss(problem: Problem, victim: Busy, run_us: int) -> int:
+    """What a stop loses in micro-yen: unsaved work, and the wait and lateness while the other runs in its place."""
     policy, unsaved_us = problem.policy, victim.unsaved_us(problem.now)
     weight = len(victim.nodes) * weight_milli(policy, victim.tenant, victim.priority)
-    done_again = policy.value_micro_yen_per_node_hour * weight * unsaved_us
-    waited = policy.wait_micro_yen_per_hour * weight * (run_us + unsaved_us)
-    return (done_again + waited) // (MICROS_PER_HOUR * 1_000)
+    lost = policy.value_micro_yen_per_node_hour * unsaved_us
+    lost += policy.wait_micro_yen_per_hour * (run_us + unsaved_us)
+    end = victim.end + run_us + unsaved_us
+    if victim.deadline is not None and end > victim.deadline:
+        lost += policy.late_micro_yen_per_hour * (end - max(victim.end, victim.deadline))
+        if victim.end <= victim.deadline:  # its whole value may go, of which what it has left to run is the least
+            lost += policy.value_micro_yen_per_node_hour * policy.miss_milli // 1_000 * (victim.end - problem.now)
+    return lost * weight // (MICROS_PER_HOUR * 1_000)

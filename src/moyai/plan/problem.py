@@ -112,7 +112,7 @@ def build(snapshot: Snapshot, queue: Sequence[QueuedJob], now: Instant, policy: 
         key = _class_key(job, now)
         found = classes.get(key)
         if found is None:
-            found = classes[key] = _job_class(job, now, policy)
+            found = classes[key] = job_class(job, now, policy)
         found.jobs.append(job)
         ordered.append((job, found))
     problem = Problem(snapshot, now, policy, sites, idle_w, lanes, tuple(classes.values()), tuple(ordered))
@@ -146,7 +146,8 @@ def weight_milli(policy: Policy, tenant: TenantName, priority: int) -> int:
     return (step if priority >= 0 else 1_000_000 // step) * policy.tenant_weight_milli.get(tenant, 1_000) // 1_000
 
 
-def _job_class(job: QueuedJob, now: int, policy: Policy) -> JobClass:
+def job_class(job: QueuedJob, now: int, policy: Policy) -> JobClass:
+    """The class of a job, without jobs and options yet."""
     order = job.order
     weight = order.nodes * weight_milli(policy, job.tenant, order.priority)
     return JobClass(
@@ -261,10 +262,7 @@ def _option(
         moves = (*inputs, *_moves(problem, (view,), profile.name, Counter()))
     run_us = max(cls.run_us - covered_us, cls.run_us // LEAST_LEFT, 1)
     power_w = attempt_power_w(cls.jobs[0].order.need, cls.ranks, flavor, profile.pue_milli)
-    carbon = carbon_mg(power_w, run_us, profile.carbon_mg_per_kwh)
-    cost = electricity_micro_yen(power_w, run_us, profile.price_micro_yen_per_kwh)
-    cost += carbon_micro_yen(carbon, problem.policy.carbon_micro_yen_per_kg)
-    cost += cls.ranks * flavor.price_micro_yen_per_hour * run_us // MICROS_PER_HOUR
+    carbon, cost = run_cost(profile, flavor, cls.ranks, power_w=power_w, run_us=run_us, policy=problem.policy)
     soonest, least_egress = cls.earliest, 0
     if moves:
         start = problem.now if any(m.sharers > 1 for m in moves) else cls.earliest
@@ -289,6 +287,16 @@ def _option(
         soonest=soonest,
         least_egress=least_egress,
     )
+
+
+def run_cost(
+    profile: SiteProfile, flavor: Flavor, ranks: int, *, power_w: int, run_us: int, policy: Policy
+) -> tuple[int, int]:
+    """(carbon in mg, cost in micro-yen) of a run: electricity, nodes, and carbon at its price."""
+    carbon = carbon_mg(power_w, run_us, profile.carbon_mg_per_kwh)
+    cost = electricity_micro_yen(power_w, run_us, profile.price_micro_yen_per_kwh)
+    cost += carbon_micro_yen(carbon, policy.carbon_micro_yen_per_kg)
+    return carbon, cost + ranks * flavor.price_micro_yen_per_hour * run_us // MICROS_PER_HOUR
 
 
 def _egress(moves: Sequence[Move]) -> int:

@@ -40,6 +40,7 @@ class Busy:
     preemptible: bool  # it runs, declared a checkpoint, and is not being stopped
     unsaved_since: Instant  # what it did since then, a stop would lose; 0: nothing
     grace_us: int = 60_000_000  # between the wish that it stops and its end
+    deadline: Instant | None = None
 
     def unsaved_us(self, now: int) -> int:
         """Run time that a stop at `now` would lose."""
@@ -109,13 +110,19 @@ class Policy:
     late_micro_yen_per_hour: int = 2_000 * MICRO_YEN  # of each node of a job, for every hour past its deadline
     wait_micro_yen_per_hour: int = 20 * MICRO_YEN  # of each node of a job, for every hour it waits
     carbon_micro_yen_per_kg: int = 10 * MICRO_YEN
+    miss_milli: int = 0  # part of a job's value that is lost once it is late, in thousandths (in the form at scale)
     tenant_weight_milli: Mapping[TenantName, int] = field(default_factory=dict[TenantName, int])
+    share_milli: Mapping[TenantName, int] = field(default_factory=dict[TenantName, int])  # of the fleet, guaranteed
     horizon_us: int = 7 * 24 * MICROS_PER_HOUR
     preemptions_per_cycle: int = 4
     preempt_gain_milli: int = 1_500  # a preemption must gain this many thousandths of the work it loses
     exact_below_cells: int = 4_000  # jobs × options up to which the exact solver is asked, if greedy isn't proven best
     exact_gap_milli: int = 1  # relative gap at which the exact solver stops, in thousandths
     exact_seconds: float = 0.5  # the solver's own limit; only its bound and feasible answers are used
+    replicate_bytes_per_hour: int = 0  # copies of datasets ahead of demand may move so much; 0: none are made
+    replicate_bytes_per_site: int = 0  # they may take so much of one site's disk; 0: no cap
+    scale_from: int = 200  # jobs in the queue from which on it is planned by classes and prices
+    reprice_us: int = 0  # prices are found anew after that long; 0: in every cycle in which a job must wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,11 +167,21 @@ class Plan:
     waiting: tuple[Waiting, ...] = ()
     value_micro_yen: int = 0
     bound_micro_yen: int = 0
+    certified: bool = True  # else value and bound are 0: the prices of an earlier plan were used as they were
+    later: "Later | None" = None  # tells of the jobs of the queue that are neither in `placements` nor in `waiting`
 
     @property
     def gap(self) -> float:
         """(bound − value) / max(|bound|, 1 yen): the share that an optimal plan could at most gain."""
         return (self.bound_micro_yen - self.value_micro_yen) / max(abs(self.bound_micro_yen), MICRO_YEN)
+
+
+class Later(Protocol):
+    """What a plan means for the jobs that it doesn't list, worked out when somebody asks."""
+
+    def of(self, job: JobId, /) -> Planned | Waiting | None:
+        """What the plan says of a job; None where it never saw it. May be asked from another thread."""
+        ...
 
 
 class Planner(Protocol):

@@ -1,0 +1,244 @@
+"""`ScalePlanner`: the plan of a long queue. It keeps nodes, classes and prices from one call to the next."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from moyai.facility.grid import energy_j
+from moyai.model.events import Placement
+from moyai.model.ids import TenantName
+from moyai.model.reasons import Code, Considered, Reason
+from moyai.model.units import MICRO_YEN, MICROS_PER_HOUR, Instant
+from moyai.plan.lanes import Lanes
+from moyai.plan.price.fill import Room, pack
+from moyai.plan.price.instance import I64, Instance, Prices, per_hour, worth
+from moyai.plan.price.instance import Columns as Counts
+from moyai.plan.price.solve import Answer, solve
+from moyai.plan.problem import LEAST_LEFT, run_cost
+from moyai.plan.scale.auction import Round, Start, auction, free_units, started
+from moyai.plan.scale.board import Board
+from moyai.plan.scale.classes import NEVER, Classes, run_hours
+from moyai.plan.scale.outlook import Outlook
+from moyai.plan.scale.preempt import preemptions
+from moyai.plan.scale.shapes import columns_of, rules_problem
+from moyai.plan.scale.shares import Shares
+from moyai.plan.scale.table import Scene, Table, table
+from moyai.plan.types import Plan, Planned, Policy, QueuedJob, Snapshot, Waiting
+
+MANY_STARTS = 200
+"""With more placements than that in a plan, each tells of its own site alone."""
+
+
+class ScalePlanner:
+    """A `Planner` by classes and prices.
+
+    The same calls give the same plans. What it keeps are prices, and what the last call showed.
+    """
+
+    def __init__(self) -> None:
+        self._classes, self._board, self._shares = Classes(), Board(), Shares()
+        self._prices: Prices | None = None
+        self._priced_at = 0
+
+    def __call__(self, snapshot: Snapshot, queue: Sequence[QueuedJob], now: Instant, policy: Policy, /) -> Plan:
+        """See `Planner`."""
+        columns = columns_of(snapshot.sites)
+        problem = rules_problem(columns, snapshot, now, policy)
+        self._board.sync(snapshot)
+        self._classes.sync(queue, problem, columns)
+        scene = Scene(self._classes, self._board, columns, problem)
+        looked = table(scene, self._boost(scene))
+        instance = looked.instance
+        known = self._prices
+        if known is not None and known.capacity.shape != instance.capacity.shape:
+            known = None
+        prices = known or Prices(np.zeros(instance.capacity.shape), np.zeros(instance.power.shape))
+        found = auction(scene, looked, per_hour(instance, prices))
+        answer: Answer | None = None
+        if not found.left.any():
+            self._prices = None
+        elif known is None or now - self._priced_at >= policy.reprice_us:
+            self._board.give_back()
+            answer = solve(instance, known)
+            self._prices, self._priced_at = answer.prices, now
+            found = auction(scene, looked, per_hour(instance, answer.prices), _wishes(instance, answer))
+        rest, value, bound = _certificate(looked, found, answer)
+        outlook = _outlook(scene, looked, found, rest)
+        return Plan(
+            seq=snapshot.seq,
+            now=now,
+            placements=_written(scene, looked, found, outlook),
+            preemptions=preemptions(scene, looked, found),
+            waiting=_without_site(scene),
+            value_micro_yen=round(value * MICRO_YEN),
+            bound_micro_yen=round(bound * MICRO_YEN),
+            certified=answer is not None or not found.left.any(),
+            later=outlook,
+        )
+
+    def _boost(self, scene: Scene) -> dict[TenantName, float]:
+        policy = scene.problem.policy
+        if not policy.share_milli:
+            return {}
+        total = sum(f.count * (f.accelerators or f.cores) for kinds in scene.columns.flavors for f in kinds)
+        used: dict[TenantName, float] = {}
+        for busy in self._board.held.values():
+            units = (busy.need.accelerators or busy.need.cores) * len(busy.nodes)
+            used[busy.tenant] = used.get(busy.tenant, 0.0) + units / max(total, 1)
+        self._shares.pass_time(used, policy.share_milli, scene.now)
+        return self._shares.boost()
+
+
+def _wishes(instance: Instance, answer: Answer) -> I64:
+    """(classes, columns) jobs that an answer starts in the first bucket."""
+    sites, flavors, buckets = instance.shape
+    wishes = np.zeros((instance.classes, sites * flavors), np.int64)
+    first = answer.columns.option % buckets == 0
+    wishes[answer.columns.cls[first], answer.columns.option[first] // buckets] = answer.columns.count[first]
+    return wishes
+
+
+def _certificate(looked: Table, found: Round, answer: Answer | None) -> tuple[Counts, float, float]:
+    """(what is planned for later, value in yen, bound): what starts, and of the answer what still fits beside it.
+
+    Without an answer, where a job waits, nothing is certified: both are 0. Where none waits, the bound is each job at
+    its best.
+    """
+    instance = looked.instance
+    none = np.zeros(0, np.int64)
+    out = float(instance.jobs @ looked.out) if instance.classes else 0.0
+    starts = started(instance, found.starts)
+    cls, column = np.nonzero(starts)
+    begun = Counts(cls, column * instance.shape[2], starts[cls, column])
+    if answer is None:
+        if found.left.any() or not instance.classes:
+            return Counts(none, none, none), 0.0, 0.0
+        best = np.maximum(instance.value.max(1), 0).astype(np.float64)
+        bound = float((instance.jobs * instance.gang) @ best)
+        return Counts(none, none, none), min(worth(instance, begun), bound) + out, bound + out
+    kept = _rest(instance, answer.columns, begun)
+    wish = Counts(
+        np.concatenate([begun.cls, answer.columns.cls]),
+        np.concatenate([begun.option, answer.columns.option]),
+        np.concatenate([begun.count, kept]),
+    )
+    value = instance.value[wish.cls, wish.option].astype(np.float64)
+    rank = np.where(np.arange(len(value)) < len(begun.cls), 1e12, value)
+    room = Room(instance.limits.copy(), instance.jobs.copy())
+    got = pack(instance, wish, rank, room)
+    placed = room.columns()
+    many = len(begun.cls)
+    rest = Counts(answer.columns.cls, answer.columns.option, got[many:])
+    return rest, min(worth(instance, placed), answer.bound) + out, answer.bound + out
+
+
+def _rest(instance: Instance, planned: Counts, begun: Counts) -> I64:
+    """(planned,) what is left of a plan once jobs of it start: each from its own option, else from a late one."""
+    kept = planned.count.copy()
+    where: dict[int, list[int]] = {}
+    late = np.lexsort((-(planned.option % instance.shape[2]), planned.cls))
+    for i in late.tolist():
+        where.setdefault(int(planned.cls[i]), []).append(i)
+    own = {(int(c), int(o)): i for i, (c, o) in enumerate(zip(planned.cls, planned.option, strict=True))}
+    more: list[tuple[int, int]] = []
+    for c, o, n in zip(begun.cls.tolist(), begun.option.tolist(), begun.count.tolist(), strict=True):
+        i = own.get((c, o))
+        took = min(n, int(kept[i])) if i is not None else 0
+        if i is not None:
+            kept[i] -= took
+        if took < n:
+            more.append((c, n - took))
+    for c, n in more:
+        left = n
+        for i in where.get(c, ()):
+            took = min(left, int(kept[i]))
+            kept[i] -= took
+            left -= took
+    return kept
+
+
+def _outlook(scene: Scene, looked: Table, found: Round, rest: Counts) -> Outlook:
+    classes, instance = scene.classes, looked.instance
+    cls_of = np.full(len(classes.rows), -1, np.int64)
+    cls_of[looked.rows] = np.arange(len(looked.rows))
+    soonest = np.full(instance.classes, np.nan)
+    some = rest.count > 0
+    begin = looked.edges[rest.option[some] % instance.shape[2]]
+    np.fmin.at(soonest, rest.cls[some], begin)
+    latest = classes.latest[looked.rows]
+    return Outlook(
+        now=scene.now,
+        columns=scene.columns,
+        table=looked,
+        kinds=dict(classes.of),
+        cls_of=cls_of,
+        shapes=tuple(classes.shapes[int(i)] for i in classes.shape[looked.rows]),
+        run=tuple(run_hours(classes.run[looked.rows]).tolist()),
+        latest=tuple(np.where(latest == NEVER, 1e9, (latest - scene.now) / MICROS_PER_HOUR).tolist()),
+        bids=found.bids,
+        free=free_units(scene),
+        soonest=tuple(soonest.tolist()),
+    )
+
+
+def _written(scene: Scene, looked: Table, found: Round, outlook: Outlook) -> tuple[Planned, ...]:
+    """The placements to issue now, in the order of the auction."""
+    snapshot = scene.problem.snapshot
+    flows = sorted(snapshot.flows, key=lambda f: (f.source, f.target, f.left_bytes, f.manifest or ""))
+    lanes = Lanes(scene.now, flows, snapshot.links)
+    rows: dict[tuple[int, int], tuple[Considered, ...]] = {}
+    told = len(found.starts) <= MANY_STARTS
+    planned: list[Planned] = []
+    for start in found.starts:
+        key = (start.cls, start.column)
+        if key not in rows:
+            rows[key] = outlook.rows(*key) if told else ()
+        planned.append(_placement(scene, lanes, outlook, start, rows[key]))
+    return tuple(planned)
+
+
+def _placement(
+    scene: Scene, lanes: Lanes, outlook: Outlook, start: Start, considered: tuple[Considered, ...]
+) -> Planned:
+    job, option = start.job, outlook.shapes[start.cls].options[start.column]
+    at = scene.columns.at(start.column)
+    assert option is not None, "a start in a column that the rules exclude"
+    assert at is not None, "a start in a column without a flavor"
+    profile, flavor = at[0].profile, at[1]
+    run_us = max(job.run_us - option.covered_us, job.run_us // LEAST_LEFT, 1)
+    begin, egress, moved = scene.now, 0, 0
+    if option.moves:
+        arrival = lanes.arrival(option.moves, option.site, scene.now)
+        lanes.take(arrival, option.site)
+        begin, egress, moved = max(scene.now, arrival.at), arrival.egress_micro_yen, arrival.moved_bytes
+    carbon, cost = run_cost(
+        profile, flavor, job.order.nodes, power_w=option.power_w, run_us=run_us, policy=scene.problem.policy
+    )
+    end, energy = begin + run_us, energy_j(option.power_w, run_us)
+    chosen = Reason(Code.CHOSEN, subject=option.site)
+    row = Considered(option.site, flavor.name, True, chosen, begin, end, cost + egress, energy, carbon, moved)
+    others = (r for r in considered if r.site != option.site)
+    placement = Placement(
+        site=option.site,
+        flavor=flavor.name,
+        nodes=start.nodes,
+        start=Instant(begin),
+        end=Instant(end),
+        power_w=option.power_w,
+        cost_micro_yen=cost + egress,
+        energy_j=energy,
+        carbon_mg=carbon,
+        considered=tuple(sorted((row, *others), key=lambda r: r.site)),
+    )
+    return Planned(job.job, placement, option.restore, option.covered_us)
+
+
+def _without_site(scene: Scene) -> tuple[Waiting, ...]:
+    """The jobs that no site can take, each with the rules that say so."""
+    found: list[Waiting] = []
+    for kind in scene.classes.kinds.values():
+        shape = scene.classes.shapes[int(scene.classes.shape[kind.row])]
+        if not shape.feasible.any():
+            rows = tuple(r for r in shape.excluded if r is not None)
+            found.extend(Waiting(job, Reason(Code.NO_SITE), rows) for job in kind.jobs)
+    return tuple(found)
