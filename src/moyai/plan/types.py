@@ -158,7 +158,10 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Placements, preemptions, reasons, and a certificate: no plan of these options is worth more than the bound."""
+    """Placements, preemptions, reasons, and a certificate: no plan of these options is worth more than the bound.
+
+    In the form at scale, value and bound are told against leaving every job out.
+    """
 
     seq: int
     now: Instant

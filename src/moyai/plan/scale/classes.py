@@ -1,7 +1,7 @@
 """The queue as classes, kept from cycle to cycle: a job costs something when it comes and when it goes, not in between.
 
 A class is a make of jobs (`shapes`) with like run times, latest starts, tenant and priority. Run times are rounded to
-steps of a quarter; latest starts down to a quarter of an hour or, where they are far off, to a part of what is left.
+steps of a half; latest starts down to a quarter of an hour or, where they are far off, to a part of what is left.
 """
 
 from collections.abc import Sequence
@@ -19,12 +19,12 @@ from moyai.plan.types import QueuedJob
 
 SHORTEST_H = 0.05
 """Run times below it count as that."""
-STEP = 1.25
+STEP = 1.5
 """Run times of one class differ by no more than that."""
 QUARTER_US = MICROS_PER_HOUR // 4
 NEVER = 1 << 62
 """The latest start of a job without a deadline."""
-_GRID = 16
+_GRID = 8
 """The latest start of a job is rounded to one part in so many of what is left until then."""
 _LOG_STEP = log(STEP)
 

@@ -11,7 +11,7 @@ from moyai.model.reasons import Code, Considered, Reason
 from moyai.model.units import MICRO_YEN, MICROS_PER_HOUR, Instant
 from moyai.plan.lanes import Lanes
 from moyai.plan.price.fill import Room, pack
-from moyai.plan.price.instance import I64, Instance, Prices, per_hour, worth
+from moyai.plan.price.instance import I64, Instance, Prices, counted, per_hour, worth
 from moyai.plan.price.instance import Columns as Counts
 from moyai.plan.price.solve import Answer, solve
 from moyai.plan.problem import LEAST_LEFT, run_cost
@@ -39,6 +39,7 @@ class ScalePlanner:
         self._classes, self._board, self._shares = Classes(), Board(), Shares()
         self._prices: Prices | None = None
         self._priced_at = 0
+        self._crowded = False  # jobs had to wait in the last plan
 
     def __call__(self, snapshot: Snapshot, queue: Sequence[QueuedJob], now: Instant, policy: Policy, /) -> Plan:
         """See `Planner`."""
@@ -53,15 +54,18 @@ class ScalePlanner:
         if known is not None and known.capacity.shape != instance.capacity.shape:
             known = None
         prices = known or Prices(np.zeros(instance.capacity.shape), np.zeros(instance.power.shape))
-        found = auction(scene, looked, per_hour(instance, prices))
+        due = known is None or now - self._priced_at >= policy.reprice_us
+        # Where jobs had to wait a moment ago, they will again: prices come first.
+        found = None if due and self._crowded else auction(scene, looked, per_hour(instance, prices))
         answer: Answer | None = None
-        if not found.left.any():
+        if found is not None and not found.left.any():
             self._prices = None
-        elif known is None or now - self._priced_at >= policy.reprice_us:
+        elif due or found is None:
             self._board.give_back()
             answer = solve(instance, known)
             self._prices, self._priced_at = answer.prices, now
             found = auction(scene, looked, per_hour(instance, answer.prices), _wishes(instance, answer))
+        self._crowded = bool(found.left.any())
         rest, value, bound = _certificate(looked, found, answer)
         outlook = _outlook(scene, looked, found, rest)
         return Plan(
@@ -101,12 +105,11 @@ def _wishes(instance: Instance, answer: Answer) -> I64:
 def _certificate(looked: Table, found: Round, answer: Answer | None) -> tuple[Counts, float, float]:
     """(what is planned for later, value in yen, bound): what starts, and of the answer what still fits beside it.
 
-    Without an answer, where a job waits, nothing is certified: both are 0. Where none waits, the bound is each job at
-    its best.
+    Both are told against leaving every job out. Without an answer, where a job waits, nothing is certified: both are
+    0. Where none waits, the bound is each job at its best.
     """
     instance = looked.instance
     none = np.zeros(0, np.int64)
-    out = float(instance.jobs @ looked.out) if instance.classes else 0.0
     starts = started(instance, found.starts)
     cls, column = np.nonzero(starts)
     begun = Counts(cls, column * instance.shape[2], starts[cls, column])
@@ -115,7 +118,7 @@ def _certificate(looked: Table, found: Round, answer: Answer | None) -> tuple[Co
             return Counts(none, none, none), 0.0, 0.0
         best = np.maximum(instance.value.max(1), 0).astype(np.float64)
         bound = float((instance.jobs * instance.gang) @ best)
-        return Counts(none, none, none), min(worth(instance, begun), bound) + out, bound + out
+        return Counts(none, none, none), min(worth(instance, begun), bound), bound
     kept = _rest(instance, answer.columns, begun)
     wish = Counts(
         np.concatenate([begun.cls, answer.columns.cls]),
@@ -129,31 +132,28 @@ def _certificate(looked: Table, found: Round, answer: Answer | None) -> tuple[Co
     placed = room.columns()
     many = len(begun.cls)
     rest = Counts(answer.columns.cls, answer.columns.option, got[many:])
-    return rest, min(worth(instance, placed), answer.bound) + out, answer.bound + out
+    return rest, min(worth(instance, placed), answer.bound), answer.bound
 
 
 def _rest(instance: Instance, planned: Counts, begun: Counts) -> I64:
     """(planned,) what is left of a plan once jobs of it start: each from its own option, else from a late one."""
+    options, buckets = instance.options, instance.shape[2]
     kept = planned.count.copy()
-    where: dict[int, list[int]] = {}
-    late = np.lexsort((-(planned.option % instance.shape[2]), planned.cls))
-    for i in late.tolist():
-        where.setdefault(int(planned.cls[i]), []).append(i)
-    own = {(int(c), int(o)): i for i, (c, o) in enumerate(zip(planned.cls, planned.option, strict=True))}
-    more: list[tuple[int, int]] = []
-    for c, o, n in zip(begun.cls.tolist(), begun.option.tolist(), begun.count.tolist(), strict=True):
-        i = own.get((c, o))
-        took = min(n, int(kept[i])) if i is not None else 0
-        if i is not None:
-            kept[i] -= took
-        if took < n:
-            more.append((c, n - took))
-    for c, n in more:
-        left = n
-        for i in where.get(c, ()):
-            took = min(left, int(kept[i]))
-            kept[i] -= took
-            left -= took
+    if not len(kept) or not len(begun.cls):
+        return kept
+    key, mine = planned.cls * options + planned.option, begun.cls * options + begun.option
+    order = np.argsort(key)
+    at = order[np.minimum(np.searchsorted(key[order], mine), len(key) - 1)]
+    took = np.where(key[at] == mine, np.minimum(begun.count, kept[at]), 0)
+    kept[at] -= took
+    more = counted(begun.cls, begun.count - took, instance.classes)
+    for cls in np.flatnonzero(more):
+        left = int(more[cls])
+        others = np.flatnonzero(planned.cls == cls)
+        for i in others[np.argsort(-(planned.option[others] % buckets), kind="stable")].tolist():
+            took_here = min(left, int(kept[i]))
+            kept[i] -= took_here
+            left -= took_here
     return kept
 
 
@@ -235,10 +235,15 @@ def _placement(
 
 def _without_site(scene: Scene) -> tuple[Waiting, ...]:
     """The jobs that no site can take, each with the rules that say so."""
-    found: list[Waiting] = []
-    for kind in scene.classes.kinds.values():
-        shape = scene.classes.shapes[int(scene.classes.shape[kind.row])]
-        if not shape.feasible.any():
-            rows = tuple(r for r in shape.excluded if r is not None)
-            found.extend(Waiting(job, Reason(Code.NO_SITE), rows) for job in kind.jobs)
+    classes, found = scene.classes, list[Waiting]()
+    if not classes.shapes:
+        return ()
+    nowhere = np.logical_not(classes.stack().feasible.any(1))
+    many = len(classes.rows)
+    waits = (classes.jobs[:many] > 0) & nowhere[classes.shape[:many]]
+    for row in np.flatnonzero(waits):
+        kind = classes.rows[int(row)]
+        assert kind is not None, "a row with jobs has no class"
+        rows = tuple(r for r in classes.shapes[int(classes.shape[row])].excluded if r is not None)
+        found.extend(Waiting(job, Reason(Code.NO_SITE), rows) for job in kind.jobs)
     return tuple(found)

@@ -22,7 +22,8 @@ def preemptions(scene: Scene, table: Table, found: Round) -> tuple[Preemption, .
     """What to stop, within the policy's budget, for the classes that gain most by a start now and have none.
 
     Victims declared a checkpoint and have a lower priority, or the same one where the job has a deadline to meet; the
-    lowest first, of these who loses least. The job must gain by the policy's factor what they lose.
+    lowest first, then those without a deadline, then those with the least unsaved work. The job must gain by the
+    policy's factor what they lose.
     """
     policy = scene.problem.policy
     victims: dict[PoolKey, list[Busy]] = {}
@@ -50,7 +51,7 @@ def preemptions(scene: Scene, table: Table, found: Round) -> tuple[Preemption, .
                 break
             key = (at[0].profile.name, at[1].name)
             may = [b for b in victims.get(key, ()) if b.priority < job.order.priority + equals]
-            may.sort(key=lambda b: (b.priority, loss(scene.problem, b, run_us), b.attempt))
+            may.sort(key=lambda b: (b.priority, b.deadline is not None, b.unsaved_us(scene.now), b.attempt))
             chosen = _enough(scene.board, key, job, may[:MOST_VICTIMS])
             if chosen is None or len(chosen) > policy.preemptions_per_cycle - len(stops):
                 continue

@@ -22,7 +22,7 @@ from moyai.plan.types import Policy
 
 EDGES_H = np.array([0.0, 0.5, 1.5, 4.5, 13.5, 40.5, 168.0])
 """Edges of the start buckets, in hours from now; those behind the policy's horizon are left out."""
-LENGTH_STEPS = 3
+LENGTH_STEPS = 2
 """Steps of run time that share a row of `Instance.hours`."""
 DAY_H = 24.0
 """Hours ahead for which waiting and lateness count."""
@@ -51,7 +51,6 @@ class Table:
     """An instance, and what joins it to the classes.
 
     rows   (classes,) the row in `Classes` of each class of the instance
-    out    (classes,) yen that one job is worth if it stays out; negative
     cost   (classes, columns) yen for nodes, electricity, carbon and egress
     edges  (buckets + 1,) hours from now
     held   (attempts, 3) of what runs: column, units, and the hours that it runs on
@@ -59,7 +58,6 @@ class Table:
 
     instance: Instance
     rows: I64
-    out: F64
     cost: F64
     edges: F64
     held: F64
@@ -80,7 +78,7 @@ def table(scene: Scene, boost: Mapping[TenantName, float]) -> Table:
     order = np.argsort(length, kind="stable")
     rows, length = rows[order], length[order]
     lengths, length = np.unique(length, return_inverse=True) if len(rows) else (np.zeros(1, np.int64), length)
-    value, out, cost = _values(scene, rows, boost, edges)
+    value, cost = _values(scene, rows, boost, edges)
     capacity, power, kw, held = _limits(scene.board, columns, scene.now, edges)
     hours = _hours(SHORTEST_H * STEP ** (lengths * LENGTH_STEPS + LENGTH_STEPS // 2).astype(np.float64), edges)
     instance = Instance(
@@ -93,7 +91,7 @@ def table(scene: Scene, boost: Mapping[TenantName, float]) -> Table:
         power=power,
         kw=kw,
     )
-    return Table(instance, rows, out, cost, edges, held)
+    return Table(instance, rows, cost, edges, held)
 
 
 def yen_per_kwh(columns: Columns, policy: Policy) -> F64:
@@ -113,14 +111,14 @@ def _edges(policy: Policy) -> F64:
     return np.append(inner, max(horizon, 1e-3))
 
 
-def _values(scene: Scene, rows: I64, boost: Mapping[TenantName, float], edges: F64) -> tuple[F32, F64, F64]:
-    """(classes, columns × buckets) yen per unit against staying out; (classes,) of staying out; (classes, columns)."""
+def _values(scene: Scene, rows: I64, boost: Mapping[TenantName, float], edges: F64) -> tuple[F32, F64]:
+    """(classes, columns × buckets) yen per unit against staying out; (classes, columns) yen that a job costs."""
     classes, columns, now, policy = scene.classes, scene.columns, scene.now, scene.problem.policy
     buckets = len(edges) - 1
     value = np.full((len(rows), columns.count * buckets), -1.0, np.float32)
-    out, cost = np.zeros(len(rows)), np.zeros((len(rows), columns.count))
+    cost = np.zeros((len(rows), columns.count))
     if not len(rows):
-        return value, out, cost
+        return value, cost
     stack, shape = classes.stack(), classes.shape[rows]
     kwh = np.repeat(yen_per_kwh(columns, policy), columns.width)
     lift = np.array([boost.get(t, 1.0) for t in classes.tenants])[classes.tenant[rows]]
@@ -141,12 +139,12 @@ def _values(scene: Scene, rows: I64, boost: Mapping[TenantName, float], edges: F
         gain -= wait[part, None, None] * np.minimum(begun, DAY_H)
         gain -= late[part, None, None] * np.clip(begun - base[part, None, None], 0, DAY_H)
         gain -= cost[part, :, None]
-        out[part] = np.where(stack.feasible[own], gain[:, :, -1], np.inf).min(1) - worth[part]
-        gain -= out[part, None, None]
+        out = np.where(stack.feasible[own], gain[:, :, -1], np.inf).min(1) - worth[part]
+        gain -= out[:, None, None]
         gain /= classes.units[rows[part], None, None]
         gain[~stack.feasible[own]] = -1.0
         value[part] = gain.reshape(len(own), -1)
-    return value, out, cost
+    return value, cost
 
 
 def _limits(board: Board, columns: Columns, now: int, edges: F64) -> tuple[F64, F64, F64, F64]:
