@@ -172,6 +172,49 @@ def test_a_job_without_a_site_is_told_every_rule():
     assert {r.reason.code for r in plan.waiting[0].considered} == {Code.RESIDENCY}
 
 
+def test_a_job_that_waits_for_a_cheaper_place_says_so():
+    """The cheap site is full for half an hour more; the dear one is free, and dearer by more than the wait."""
+    held = [busy("v", "b", [0], 20 * MINUTE)]
+    waits = job("j", 20 * HOUR, need=held[0].need)
+    plan = made(fleet(site("a", 900, flavor(1)), site("b", 1, flavor(1)), busy=held), waits)
+    assert plan.placements == ()
+    rows = plan.later.of(waits.job).considered
+    assert row(rows, "a").reason.code is Code.DEARER
+    assert row(rows, "a").reason.found > 0
+    assert (row(rows, "b").reason.code, row(rows, "b").reason.found // MINUTE) == (Code.BUSY, 20)
+    assert NOW < plan.due <= NOW + HOUR
+
+
+@settings(max_examples=60, deadline=None)
+@given(fleets(), queues(6))
+def test_the_reason_shown_is_what_would_change_the_choice(snapshot, queue):
+    """A site that is dearer by so much is taken once its price falls by more; one that is busy, once it is free."""
+    policy = Policy(preemptions_per_cycle=0)
+    for one in queue[:3]:
+        alone = (replace(one, data=(), resumes=(), not_before=Instant(0), order=replace(one.order, deadline=None)),)
+        plan = ScalePlanner()(snapshot, alone, NOW, policy)
+        for planned in plan.placements:
+            for r in planned.placement.considered:
+                if r.reason.code is Code.BUSY:
+                    freed = replace(snapshot, busy=tuple(b for b in snapshot.busy if b.site != r.site))
+                    again = ScalePlanner()(freed, alone, NOW, policy)
+                    rows = again.placements[0].placement.considered
+                    assert row(rows, r.site).reason.code is not Code.BUSY
+                if r.reason.code is Code.DEARER:
+                    kind = next(s for s in snapshot.sites if s.profile.name == r.site)
+                    free = replace(
+                        kind,
+                        profile=replace(
+                            kind.profile,
+                            price_micro_yen_per_kwh=-(10**12),
+                            flavors=tuple(replace(f, price_micro_yen_per_hour=-(10**12)) for f in kind.profile.flavors),
+                        ),
+                    )
+                    sites = tuple(free if s is kind else s for s in snapshot.sites)
+                    again = ScalePlanner()(replace(snapshot, sites=sites), alone, NOW, policy)
+                    assert again.placements[0].placement.site == r.site
+
+
 def test_who_lent_its_share_goes_first():
     acme, zeta = TenantName("acme"), TenantName("zeta")
     shares, half = Shares(), {acme: 500, zeta: 500}

@@ -15,8 +15,6 @@ from moyai.plan.scale.shapes import Columns, Shape
 from moyai.plan.scale.table import Table
 from moyai.plan.types import Waiting
 
-_NEVER_H = 1e9
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outlook:
@@ -27,7 +25,8 @@ class Outlook:
     shapes    by class of the instance
     run       (classes,) hours of a whole run
     latest    (classes,) hours from now until the latest start in time
-    bids      (classes, columns)
+    bids      (classes, columns) as in `Round`
+    best      (classes,) as in `Round`
     free      (columns,) units that nothing holds
     soonest   (classes,) hours until the first of its jobs that wait is planned to start; NaN where none is
     """
@@ -41,6 +40,7 @@ class Outlook:
     run: tuple[float, ...]
     latest: tuple[float, ...]
     bids: F32
+    best: F32
     free: I64
     soonest: tuple[float, ...]
 
@@ -58,7 +58,10 @@ class Outlook:
         return Waiting(job, Reason(Code.CAPACITY, found=_us(hours)), self.rows(cls, None))
 
     def free_in(self, column: int, cls: int) -> float:
-        """Hours until a column has the units of one job of a class, if what runs ends as expected and none comes."""
+        """Hours until a column has the units of one job of a class, if what runs ends as expected and none comes.
+
+        At most the horizon.
+        """
         short = int(self.table.instance.gang[cls]) - int(self.free[column])
         if short <= 0:
             return 0.0
@@ -67,7 +70,8 @@ class Outlook:
         mine = mine[np.argsort(mine[:, 2], kind="stable")]
         freed = np.cumsum(mine[:, 1])
         at = int(np.searchsorted(freed, short))
-        return float(mine[at, 2]) if at < len(mine) else _NEVER_H
+        last = float(self.table.edges[-1])
+        return min(float(mine[at, 2]), last) if at < len(mine) else last
 
     def rows(self, cls: int, chosen: int | None) -> tuple[Considered, ...]:
         """A row for each site, for a job of a class that starts in the column `chosen`, or waits."""
@@ -103,7 +107,7 @@ class Outlook:
             site=profile.name,
             flavor=at[1].name,
             feasible=True,
-            reason=self._reason(cls, column, chosen, wait, left),
+            reason=self._reason(cls, column, chosen, wait),
             start=start,
             end=start + _us(left),
             cost_micro_yen=round(float(table.cost[cls, column]) * MICRO_YEN),
@@ -112,20 +116,23 @@ class Outlook:
             moved_bytes=sum(m.size_bytes for m in option.moves) if option is not None else 0,
         )
 
-    def _reason(self, cls: int, column: int, chosen: int | None, wait: float, left: float) -> Reason:
+    def _reason(self, cls: int, column: int, chosen: int | None, wait: float) -> Reason:
         if column == chosen:
             return Reason(Code.CHOSEN, subject=self.columns.sites[column // self.columns.width].profile.name)
+        table, buckets = self.table, len(self.table.edges) - 1
+        worth = table.instance.value[cls].reshape(-1, buckets)[:, 0]
+        gang = int(table.instance.gang[cls])
+        if chosen is None and wait <= 0 and self.bids[cls, column] <= 0:  # it waits for a better place or time
+            return Reason(Code.DEARER, found=max(0, round(float(self.best[cls] - worth[column]) * gang * MICRO_YEN)))
         if chosen is None or wait > 0:
             return Reason(Code.BUSY, found=_us(wait))
         shape = self.shapes[cls]
         late = [float(shape.delay[c] - shape.covered[c]) - self.latest[cls] for c in (column, chosen)]
         if late[0] > 0 >= late[1]:
             return Reason(Code.LATE, found=_us(late[0]))
-        table, buckets = self.table, len(self.table.edges) - 1
-        worth = table.instance.value[cls].reshape(-1, buckets)[:, 0]
-        lost = float(worth[chosen] - worth[column]) * int(table.instance.gang[cls])
+        lost = float(worth[chosen] - worth[column]) * gang
         return Reason(Code.DEARER, found=max(0, round(lost * MICRO_YEN)))
 
 
 def _us(hours: float) -> int:
-    return round(min(hours, _NEVER_H) * MICROS_PER_HOUR)
+    return round(hours * MICROS_PER_HOUR)

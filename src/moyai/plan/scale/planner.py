@@ -25,6 +25,8 @@ from moyai.plan.scale.shares import Shares
 from moyai.plan.scale.table import Scene, Table, table
 from moyai.plan.types import Plan, Planned, Policy, QueuedJob, Snapshot, Waiting
 
+AGAIN_US = 10 * 60 * 1_000_000
+"""A job that waits of its own will, for a cheaper place or time, is looked at again after that long."""
 MANY_STARTS = 200
 """With more placements than that in a plan, each tells of its own site alone."""
 
@@ -77,6 +79,7 @@ class ScalePlanner:
             value_micro_yen=round(value * MICRO_YEN),
             bound_micro_yen=round(bound * MICRO_YEN),
             certified=answer is not None or not found.left.any(),
+            again_at=Instant(now + AGAIN_US) if self._crowded else Instant(0),
             later=outlook,
         )
 
@@ -176,6 +179,7 @@ def _outlook(scene: Scene, looked: Table, found: Round, rest: Counts) -> Outlook
         run=tuple(run_hours(classes.run[looked.rows]).tolist()),
         latest=tuple(np.where(latest == NEVER, 1e9, (latest - scene.now) / MICROS_PER_HOUR).tolist()),
         bids=found.bids,
+        best=found.best,
         free=free_units(scene),
         soonest=tuple(soonest.tolist()),
     )

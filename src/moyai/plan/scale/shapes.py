@@ -61,7 +61,8 @@ class Shape:
     """What a make of jobs could have. Arrays are (columns,).
 
     feasible  the hard rules allow it, on an empty fleet
-    units     accelerators, or cores where it asks for none, that one job keeps others from; the same in all columns
+    units     accelerators, or cores where it asks for none, that one job keeps others from; one figure for all columns,
+              the least, so that the bound stays one
     kw        of one job, at the feed
     nodes     yen per hour for its nodes
     delay     hours until its data is there, on idle links
@@ -138,11 +139,11 @@ def _arrays(columns: Columns, job: QueuedJob, options: list[Option | None], excl
     if not need.accelerators and any(o is not None and not o.flavor.accelerators for o in options):
         options = [o if o is not None and not o.flavor.accelerators else None for o in options]
     figures = np.zeros((5, columns.count))
-    units = 0
+    units: list[int] = []
     for column, option in enumerate(options):
         if option is None:
             continue
-        units = max(units, ranks * units_of(need, option.flavor))
+        units.append(ranks * units_of(need, option.flavor))
         figures[:, column] = (
             option.power_w / 1_000,
             ranks * option.flavor.price_micro_yen_per_hour / MICRO_YEN,
@@ -152,7 +153,7 @@ def _arrays(columns: Columns, job: QueuedJob, options: list[Option | None], excl
         )
     feasible = np.array([o is not None for o in options])
     kw, nodes, delay, egress, covered = figures
-    return Shape(feasible, max(units, 1), kw, nodes, delay, egress, covered, tuple(excluded), tuple(options))
+    return Shape(feasible, min(units, default=1), kw, nodes, delay, egress, covered, tuple(excluded), tuple(options))
 
 
 def units_of(need: Need, flavor: Flavor) -> int:
