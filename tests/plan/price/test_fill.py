@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from moyai.plan.price.carry import rounded
 from moyai.plan.price.expand import to_jobs
-from moyai.plan.price.fill import Room, largest_gang, pack, rounded, tightened
+from moyai.plan.price.fill import Room, largest_gang, pack, tightened
 from moyai.plan.price.instance import Columns, Instance
 from plan.price.instances import assert_sound, best_by_highs, small, used
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from moyai.plan.price.instance import F64, I64, Instance, Prices, limits_taken, per_gpu, per_hour, summed
+from moyai.plan.price.pieces import Piece, pieces
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,24 +24,24 @@ class Dual:
     use: F64
 
 
-def dual(instance: Instance, prices: Prices) -> Dual:
+def dual(instance: Instance, prices: Prices, parts: tuple[Piece, ...] | None = None) -> Dual:
     """The exact dual at any prices that are not negative.
 
     Σ jobs · gang · max(0, max over options of value − price · hours) + prices · limits, in double precision; a part in
-    10⁸ is added for rounding. Source: weak duality; Boyd & Vandenberghe, Convex Optimization, 2004, ch. 5.
+    10⁸ is added for rounding. `parts`: the instance in pieces; where options were left out of them, the bound is one
+    without these. Source: weak duality; Boyd & Vandenberghe, Convex Optimization, 2004, ch. 5.
     """
     flat = prices.flat()
     assert (flat >= 0).all(), "a price is negative: the bound would not hold"
     cost = per_gpu(instance, per_hour(instance, prices))
     choice = np.full(instance.classes, -1, dtype=np.int64)
     left = np.zeros(instance.classes)
-    for length, first, last in instance.chunks():
-        value = instance.value[first:last]
-        gain = np.where(value > 0, value - cost[length], -1.0)
+    for piece in pieces(instance) if parts is None else parts:
+        gain = piece.value - cost[piece.length, piece.options]
         best = gain.argmax(1)
         most = gain[np.arange(len(best)), best]
-        choice[first:last] = np.where(most > 0, best, -1)
-        left[first:last] = np.maximum(most, 0)
+        choice[piece.rows] = np.where(most > 0, piece.options[best], -1)
+        left[piece.rows] = np.maximum(most, 0)
     gpus = instance.gpus
     bound = float(gpus @ left) + float(flat @ instance.limits)
     some = choice >= 0

@@ -9,35 +9,35 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from moyai.plan.price.carry import carried
 from moyai.plan.price.instance import (
-    F32,
     F64,
     I64,
+    Bool,
     Columns,
     Instance,
     Prices,
     counted,
     demand_of,
     limits_taken,
-    subset,
     summed,
 )
-from moyai.plan.price.newton import Schedule, Softmax, newton, softmax
+from moyai.plan.price.newton import Schedule, Softmax, newton
 
 STAGES = (64, 8, 1)
 """Gangs of at least so many GPUs are fixed in each stage, those of the stages before it apart."""
-
 
 _SHARE = 1e-3
 """A smaller share of a class is no candidate."""
 _OUT = 0.7
 """A class whose shares hold so much of a job beyond a whole number asks for one more: the cheapest is dropped."""
+_LIGHT = 1e-3
+"""Yen that a limit weighs at least where errors of rounding are compared."""
 _CANDIDATE_ROUNDS = 8
 _FREE_ROUNDS = 4
 _FREE_CLASSES = 4_000
 """Classes that are looked at in full in a round, those that are worth most per GPU-hour first."""
 _PACK_ROUNDS = 7
-_GOLDEN = 0.6180339887498949
 
 
 @dataclass(slots=True, eq=False)
@@ -92,24 +92,6 @@ def tightened(instance: Instance) -> Instance:
         if instance.gang[first:last].max() > fits[length].min():
             value[first:last][instance.gang[first:last, None] > fits[length]] = -1.0
     return replace(instance, value=value)
-
-
-def rounded(cls: I64, expected: F64, seed: int) -> I64:
-    """Whole numbers near `expected`, systematically inside each class: each within one, and so is the class's sum.
-
-    cls       (columns,)  ascending
-    expected  (columns,)  jobs, not whole
-    The offset of a class comes from the golden ratio, so that neighbours differ most; `seed` shifts all of them.
-    """
-    if not len(cls):
-        return np.zeros(0, dtype=np.int64)
-    first = np.concatenate([[True], cls[1:] != cls[:-1]])
-    group = np.cumsum(first) - 1
-    total = np.cumsum(expected)
-    before = (total - expected)[first][group]
-    offset = np.mod((np.arange(int(first.sum())) + 1 + seed * 0.754877666) * _GOLDEN, 1.0)[group]
-    high = total - before + offset
-    return (np.floor(high + 1e-9) - np.floor(high - expected + 1e-9)).astype(np.int64)
 
 
 def pack(instance: Instance, wish: Columns, rank: F64, room: Room) -> I64:
@@ -217,38 +199,38 @@ def dive(
     *,
     again: Schedule,
     easy: Sequence[float],
+    in_turn: int,
     seed: int,
 ) -> Room:
     """A whole plan from prices and the shares that answer them. `answer` may be written over.
 
-    again  how prices are found again between the stages
-    easy   in turn, the part of a whole job that the shares of small gangs may lack at most to be fixed at once
-    seed   shifts the rounding
+    again    how prices are found again between the stages
+    easy     in turn, the part of a whole job that the shares of small gangs may lack at most to be fixed at once
+    in_turn  classes of each stage that are rounded one after the other, the largest jobs first
+    seed     shifts the rounding of the others
     """
+    weight = start.flat() + _LIGHT
     room = Room(instance.limits.copy(), instance.jobs.copy())
     prices, above = start, np.iinfo(np.int64).max
-    cost = fair = answer.cost
+    fair = answer.cost
     for least in STAGES:
         mine = np.flatnonzero((instance.gang >= least) & (instance.gang < above) & (room.jobs > 0))
         if len(mine):
             if room.placed:
                 prices = newton(_rest(instance, room, above), prices, again, measure, answer).prices
-                cost = answer.cost
             if least > 1:
-                _fix(instance, mine, answer.shares[mine], cost, seed=seed, room=room)
+                kept = (instance.gang >= least) & (instance.gang < above)
+                _fix(instance, kept, answer, weight, in_turn=in_turn, seed=seed, room=room)
         above = least
-    rows, shares = np.arange(instance.classes), answer.shares
     for most in easy:
-        _fix_easy(instance, rows, shares, cost, most=most, room=room)
-        rows = np.flatnonzero(room.jobs > 0)
-        if not len(rows):
+        _fix_easy(instance, answer, most=most, room=room)
+        waiting = room.jobs > 0
+        if not waiting.any():
             return room
-        left = subset(_rest(instance, room, np.iinfo(np.int64).max), rows)
-        answer = softmax(left)
-        prices = newton(left, prices, again, measure, answer).prices
-        shares, cost = answer.shares, answer.cost
-    _fix(instance, rows, shares, cost, seed=seed, room=room)
-    _settle_rest(instance, rows, shares, cost, room)
+        answer = answer.only(waiting)
+        prices = newton(_rest(instance, room, np.iinfo(np.int64).max), prices, again, measure, answer).prices
+    _fix(instance, room.jobs > 0, answer, weight, in_turn=in_turn, seed=seed, room=room)
+    _settle_rest(instance, answer, room)
     finish(instance, fair, room)
     return room
 
@@ -264,54 +246,47 @@ def _rest(instance: Instance, room: Room, above: int) -> Instance:
     )
 
 
-def _candidates(instance: Instance, rows: I64, shares: F32) -> tuple[I64, I64, F64]:
-    """Class, option and share of everything worth asking for; `shares` stands in the order of `rows`."""
-    row, option = np.nonzero(shares > _SHARE)
-    cls = rows[row]
-    keep = instance.value[cls, option] > 0
-    return cls[keep], option[keep], shares[row[keep], option[keep]].astype(np.float64)
-
-
-def _fix_easy(instance: Instance, rows: I64, shares: F32, cost: F64, *, most: float, room: Room) -> None:
+def _fix_easy(instance: Instance, answer: Softmax, *, most: float, room: Room) -> None:
     """Place the whole jobs that the shares hold, and those that lack at most `most` of one."""
-    cls, option, share = _candidates(instance, rows, shares)
+    cls, option, share = answer.columns(room.jobs > 0, _SHARE)
     want = np.floor(share * room.jobs[cls] + most).astype(np.int64)
     asked = counted(cls, want, instance.classes)
     want[asked[cls] > room.jobs[cls]] = 0
     some = want > 0
     wish = Columns(cls[some], option[some], want[some])
-    pack(instance, wish, rank_of(instance, wish.cls, wish.option, cost), room)
+    pack(instance, wish, rank_of(instance, wish.cls, wish.option, answer.cost), room)
 
 
-def _fix(instance: Instance, rows: I64, shares: F32, cost: F64, *, seed: int, room: Room) -> None:
-    """Place the classes `rows` near their shares: rounded first, then what of it found no room elsewhere."""
-    cls, option, share = _candidates(instance, rows, shares)
+def _fix(instance: Instance, kept: Bool, answer: Softmax, weight: F64, *, in_turn: int, seed: int, room: Room) -> None:
+    """Place the classes that `kept` says near their shares: rounded first, then what of it found no room elsewhere."""
+    cls, option, share = answer.columns(kept & (room.jobs > 0), _SHARE)
     expected = share * room.jobs[cls]
     total = summed(cls, expected, instance.classes)
     whole = np.minimum(np.ceil(total - _OUT), room.jobs)
     expected *= (whole / np.maximum(total, 1e-12))[cls]
-    want = rounded(cls, expected, seed)
+    want = carried(instance, cls, option, expected, weight, most=in_turn, seed=seed)
     too_many = counted(cls, want, instance.classes) > room.jobs  # where an offset is all but one
     want = np.where(too_many[cls], np.floor(expected).astype(np.int64), want)
     target = counted(cls, want, instance.classes)
     target = np.minimum(target, room.jobs)
     some = want > 0
     wish = Columns(cls[some], option[some], want[some])
-    got = pack(instance, wish, rank_of(instance, wish.cls, wish.option, cost), room)
+    got = pack(instance, wish, rank_of(instance, wish.cls, wish.option, answer.cost), room)
     target -= counted(wish.cls, got, instance.classes)
-    settle(instance, cls, option, cost, wanted=np.maximum(target, 0), room=room)
+    settle(instance, cls, option, answer.cost, wanted=np.maximum(target, 0), room=room)
 
 
-def _settle_rest(instance: Instance, rows: I64, shares: F32, cost: F64, room: Room) -> None:
+def _settle_rest(instance: Instance, answer: Softmax, room: Room) -> None:
     """The candidates of all classes that still wait."""
-    cls, option, _ = _candidates(instance, rows, shares)
-    settle(instance, cls, option, cost, wanted=room.jobs.copy(), room=room)
+    cls, option, _ = answer.columns(room.jobs > 0, _SHARE)
+    settle(instance, cls, option, answer.cost, wanted=room.jobs.copy(), room=room)
 
 
 def rank_of(instance: Instance, cls: I64, option: I64, cost: F64) -> F64:
-    """Value per priced demand, times the root of the gang: by value alone, gangs of 32 to 128 would starve."""
+    """Value per priced demand, times the root of the GPU-hours: by value alone, large jobs would starve."""
+    size = instance.gang[cls] * instance.work[instance.length[cls]]
     priced = np.maximum(cost[instance.length[cls], option], 1e-3)
-    return instance.value[cls, option] / priced * np.sqrt(instance.gang[cls])
+    return instance.value[cls, option] / priced * np.sqrt(size)
 
 
 def _place(instance: Instance, columns: Columns, room: Room) -> None:

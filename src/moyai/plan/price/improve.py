@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from moyai.plan.price.fill import Room, finish, pack, rank_of, settle
+from moyai.plan.price.fill import Room, finish, largest_gang, pack, rank_of, settle
 from moyai.plan.price.instance import F64, Columns, Instance, counted, worth
 
 _DEAR = (0.3, 0.03, 0.1)
@@ -21,13 +21,18 @@ def improve(instance: Instance, columns: Columns, cost: F64, *, rounds: int) -> 
     """
     best, value = columns, worth(instance, columns)
     since = 0
+    fits = largest_gang(instance, instance.limits)
     for turn in range(rounds):
         room = Room(instance.limits.copy(), instance.jobs.copy())
         left = instance.jobs - counted(best.cls, best.count, instance.classes)
         waiting = np.flatnonzero(left > 0)
         length = instance.length[waiting]
         offered = instance.value[waiting]
-        gain = np.where(offered > 0, offered - cost[length].astype(np.float32), -np.inf)
+        gain = np.where(
+            (offered > 0) & (fits[length] >= instance.gang[waiting][:, None]),
+            offered - cost[length].astype(np.float32),
+            -np.inf,
+        )
         nth = min(turn % _BEST, instance.options - 1)
         option = np.argpartition(-gain, nth, axis=1)[:, nth]
         dear = _DEAR[turn // _BEST % len(_DEAR)]

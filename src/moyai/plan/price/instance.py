@@ -223,7 +223,7 @@ def check(instance: Instance) -> None:
         if found != shape:
             raise BadInstance(f"{name}: its shape is {found}; the others make it {shape}")
     for name in ("value", "hours", "capacity", "kw"):
-        if not np.isfinite(getattr(instance, name)).all():
+        if not _finite(getattr(instance, name)):
             raise BadInstance(f"{name}: a figure is infinite or not a number")
     if np.isnan(instance.power).any():
         raise BadInstance("power: a figure is not a number; write inf where there is no cap")
@@ -236,6 +236,11 @@ def check(instance: Instance) -> None:
         raise BadInstance(f"length: an index is outside of 0…{lengths - 1}, the rows of hours")
     if (np.diff(instance.length) < 0).any():
         raise BadInstance("length: classes must stand in ascending order of length")
+
+
+def _finite(table: F32 | F64) -> bool:
+    """Whether all figures are finite; some rows at a time, as a second table of all options may be too large."""
+    return all(bool(np.isfinite(table[at : at + CHUNK]).all()) for at in range(0, len(table), CHUNK))
 
 
 def _drawn(instance: Instance, hours: F64) -> F64:

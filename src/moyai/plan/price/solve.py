@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from moyai.plan.price.dual import dual
-from moyai.plan.price.fill import dive, tightened
+from moyai.plan.price.fill import dive, largest_gang
 from moyai.plan.price.improve import improve
 from moyai.plan.price.instance import (
     F64,
@@ -22,6 +22,8 @@ from moyai.plan.price.instance import (
     worth,
 )
 from moyai.plan.price.newton import Schedule, newton, softmax, unit
+from moyai.plan.price.pieces import Piece, pieces
+from moyai.plan.price.rotate import rotate
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,33 +36,51 @@ class Effort:
     warm    those of the search over all classes from the last cycle's prices
     again   those of the searches between the stages of a dive
     easy    see `dive`
+    in_turn classes of each stage of a dive that are rounded one after the other
     dives   dives from the prices found; the best plan is kept
     rounds  of improvement of each plan at most
-    cells   classes × options that these rounds look at together at most; one is always made
+    cells   classes × options that these rounds look at together at most; one is always made, where `rounds` allows it
     close   relative gap at which nothing more is tried
+    turns   searches for rings in each size of jobs at most, before and after these rounds
     """
 
-    sample: int = 1_500
-    cold: Schedule = Schedule(first=0.2, last=0.0066, steps=60, close=0.03, ratio=0.4)
-    joined: Schedule = Schedule(first=0.0066, last=0.002, steps=30, close=0.006)
-    warm: Schedule = Schedule(first=0.0035, last=0.002, steps=20, close=0.006)
-    again: Schedule = Schedule(first=0.0035, last=0.002, steps=6)
-    easy: tuple[float, ...] = (0.02, 0.1)
+    sample: int = 3_000
+    cold: Schedule = Schedule(first=0.2, last=0.003, steps=60, close=0.01, ratio=0.4)
+    joined: Schedule = Schedule(first=0.0035, last=0.0005, steps=30, close=0.006)
+    warm: Schedule = Schedule(first=0.0035, last=0.0005, steps=30, close=0.006)
+    again: Schedule = Schedule(first=0.001, last=0.0005, steps=6)
+    easy: tuple[float, ...] = (0.02,)
+    in_turn: int = 1_000
     dives: int = 1
     rounds: int = 12
     cells: int = 8_000_000
-    close: float = 0.0
+    close: float = 0.001
+    turns: int = 60
 
 
 QUICK = Effort(
-    joined=Schedule(first=0.0066, last=0.0035, steps=6),
+    joined=Schedule(first=0.0035, last=0.0035, steps=4),
     warm=Schedule(first=0.005, last=0.005, steps=4),
     again=Schedule(first=0.005, last=0.0035, steps=2),
-    easy=(0.02,),
+    in_turn=300,
     rounds=1,
+    turns=0,
 )
 """For instances of more than `MANY_CELLS` classes × options, where chance evens out and each step costs more."""
 MANY_CELLS = 2_000_000
+SINGLES = Effort(dives=2)
+"""Without gangs a dive takes less and more is asked of the plan: a second one where the first isn't within `close`."""
+HUGE = replace(
+    QUICK,
+    cold=Schedule(first=0.2, last=0.01, steps=20, close=0.02, ratio=0.4),
+    joined=Schedule(first=0.01, last=0.007, steps=3),
+    warm=Schedule(first=0.007, last=0.007, steps=2),
+    again=Schedule(first=0.007, last=0.007, steps=0),
+    easy=(),
+    rounds=0,
+)
+"""For more than `HUGE_CELLS`: a linear system in thousands of prices takes a second, so there are few of them."""
+HUGE_CELLS = 50_000_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,59 +119,79 @@ def solve(instance: Instance, warm: Prices | None = None, effort: Effort | None 
     give the same plan. Raises BadInstance.
     """
     check(instance)
-    effort = effort or (Effort() if instance.value.size <= MANY_CELLS else QUICK)
-    tight = tightened(instance)
-    open_ = np.flatnonzero((tight.jobs > 0) & (tight.value.max(1, initial=-1.0) > 0))
-    tight = subset(tight, open_) if len(open_) < tight.classes else tight
-    if not tight.classes:
+    effort = effort or effort_for(instance)
+    fits = largest_gang(instance, instance.limits) + 1e-6
+    parts = pieces(instance, fits)
+    if not parts:
         none = np.zeros(0, dtype=np.int64)
         nothing = prices_of(instance, np.zeros(len(instance.limits)))
         return Answer(Columns(none, none, none), nothing, 0.0, 0.0)
-    measure = unit(tight)
-    answer = softmax(tight)
+    measure = unit(instance, parts)
+    answer = softmax(instance, parts)
     steps = 0
     if warm is None or warm.capacity.shape != instance.capacity.shape:
-        part = _sample(tight, effort.sample)
-        found = newton(part, None, effort.cold, measure, softmax(part))
+        part = _sample(instance, parts, effort.sample)
+        found = newton(part, None, effort.cold, measure, softmax(part, pieces(part, fits)))
         steps += found.steps
-        found = newton(tight, found.prices, effort.joined, measure, answer)
+        found = newton(instance, found.prices, effort.joined, measure, answer)
     else:
-        found = newton(tight, warm, effort.warm, measure, answer)
+        found = newton(instance, warm, effort.warm, measure, answer)
     steps += found.steps
-    bound = dual(tight, found.best).bound
-    fair = per_gpu(tight, per_hour(tight, found.best))
-    rounds = min(effort.rounds, max(1, effort.cells // max(1, tight.value.size)))
+    bound = dual(instance, found.best, parts).bound
+    fair = per_gpu(instance, per_hour(instance, found.best))
+    rounds = min(effort.rounds, max(1, effort.cells // instance.value.size))
     best: Columns | None = None
     value = -1.0
     for seed in range(max(1, effort.dives)):
         if seed:
-            newton(tight, found.prices, replace(effort.again, steps=0), measure, answer)
-        columns = dive(tight, found.prices, answer, measure, again=effort.again, easy=effort.easy, seed=seed).columns()
-        columns = improve(tight, columns, fair, rounds=rounds)
-        now = worth(tight, columns)
+            newton(instance, found.prices, replace(effort.again, first=effort.again.last, steps=0), measure, answer)
+        room = dive(
+            instance,
+            found.prices,
+            answer,
+            measure,
+            again=effort.again,
+            easy=effort.easy,
+            in_turn=effort.in_turn // 4**seed,  # so that each dive differs
+            seed=seed,
+        )
+        columns = room.columns()
+        columns = rotate(instance, columns, fair, turns=effort.turns)
+        columns = improve(instance, columns, fair, rounds=rounds)
+        columns = rotate(instance, columns, fair, turns=effort.turns)
+        now = worth(instance, columns)
         if best is None or now > value:
             best, value = columns, now
         if value >= bound * (1 - effort.close):
             break
     assert best is not None
-    broken = excess(tight, best)
+    broken = excess(instance, best)
     assert not broken, broken
     assert value <= bound, "a plan is worth more than its bound"
-    return Answer(Columns(open_[best.cls], best.option, best.count), found.best, value, bound, steps)
+    return Answer(best, found.best, value, bound, steps)
 
 
-def _sample(instance: Instance, most: int) -> Instance:
+def effort_for(instance: Instance) -> Effort:
+    """What an instance of its size is worth: a plan within a second or so, of a million jobs within ten."""
+    cells = instance.value.size
+    if cells > MANY_CELLS:
+        return QUICK if cells <= HUGE_CELLS else HUGE
+    return Effort() if instance.gang.max(initial=1) > 1 else SINGLES
+
+
+def _sample(instance: Instance, parts: tuple[Piece, ...], most: int) -> Instance:
     """About `most` classes that stand for all: systematically, likelier where a class wants more GPU-hours.
 
     The jobs of each are divided by its likelihood, so that the demand is the same in the mean.
     """
-    if instance.classes <= 1.5 * most:
-        return instance
-    size = instance.gpus * instance.work[instance.length]
+    rows = np.sort(np.concatenate([piece.rows for piece in parts]))
+    if len(rows) <= 1.5 * most:
+        return subset(instance, rows)
+    size = (instance.gpus * instance.work[instance.length])[rows]
     likely = np.minimum(1.0, most * size / size.sum())
     likely = np.minimum(1.0, likely * most / likely.sum())
     total: F64 = np.cumsum(likely)
-    rows = np.flatnonzero(np.floor(total + 0.5) > np.floor(total - likely + 0.5))
-    part = subset(instance, rows)
-    jobs = np.maximum(1, np.rint(part.jobs / likely[rows])).astype(np.int64)
+    some = np.floor(total + 0.5) > np.floor(total - likely + 0.5)
+    part = subset(instance, rows[some])
+    jobs = np.maximum(1, np.rint(part.jobs / likely[some])).astype(np.int64)
     return replace(part, jobs=jobs)
