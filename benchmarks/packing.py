@@ -23,6 +23,7 @@ import numpy as np
 from moyai.plan.nodes.cluster import GPUS, Cluster, Request
 from moyai.plan.nodes.fill import Filled, Table, fill
 from moyai.plan.nodes.policies import Policy, best_fit, first_fit, random
+from moyai.plan.nodes.reserve import Reserve
 from moyai.plan.nodes.worth import mix_of, room, unfragmented
 from moyai.twin.traces.read import read
 from moyai.twin.traces.trace import Limits, Trace, TraceError
@@ -90,7 +91,7 @@ def policies(pods: list[Request], cluster: Cluster) -> dict[str, Callable[[int],
     counts = Counter(pods)
     typical = mix_of(counts, cluster.models, part=TYPICAL)
     every = mix_of(counts, cluster.models)
-    gangs = mix_of(counts, cluster.models, power=2)
+    heavy = mix_of(counts, cluster.models, power=2)
 
     def by_chance(seed: int) -> Policy:
         generator = np.random.default_rng([seed, 1])
@@ -102,8 +103,9 @@ def policies(pods: list[Request], cluster: Cluster) -> dict[str, Callable[[int],
         "best_fit": lambda _: best_fit,
         "fgd_typical": lambda _: Table(typical, unfragmented),
         "fgd": lambda _: Table(every, unfragmented),
-        "moyai": lambda _: Table(every, room),
-        "moyai_gangs": lambda _: Table(gangs, room),
+        "room": lambda _: Table(every, room),
+        "room_gangs": lambda _: Table(heavy, room),
+        "moyai": lambda _: Reserve(counts, cluster.models, every, room),
     }
 
 

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from moyai.plan.nodes.cluster import GPUS, WHOLE, Cluster, Placement, Request, fitting, place
 from moyai.plan.nodes.fill import Table, fill
 from moyai.plan.nodes.policies import Policy, best_fit, fgd, first_fit, gradient, random
+from moyai.plan.nodes.reserve import Reserve
 from moyai.plan.nodes.worth import Worth, mix_of, room, unfragmented
 from plan.nodes.tiny import clusters, everywhere, fragmentation, holds, requests, used
 
 counts = st.dictionaries(requests(), st.integers(1, 5), max_size=4)
-NAMES = ("random", "first_fit", "best_fit", "fgd", "room", "fgd table", "room table")
+NAMES = ("random", "first_fit", "best_fit", "fgd", "room", "fgd table", "room table", "reserve")
 
 
 def policy(name: str, cluster: Cluster, mix: Mapping[Request, int]) -> Policy:
@@ -29,6 +30,7 @@ def policy(name: str, cluster: Cluster, mix: Mapping[Request, int]) -> Policy:
         "room": lambda c, r: gradient(c, r, expected, room),
         "fgd table": Table(expected, unfragmented),
         "room table": Table(expected, room),
+        "reserve": Reserve(mix, cluster.models, expected, room),
     }
     return made[name]
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
-from moyai.plan.nodes.cluster import Cluster, Ints, Placement, Request, place
+from moyai.plan.nodes.cluster import Cluster, Ints, Mask, Placement, Request, place
 from moyai.plan.nodes.policies import Policy, cheapest, losses
 from moyai.plan.nodes.worth import Mix, Worth
 
@@ -46,29 +47,35 @@ class Table:
     Memory: 16 bytes × nodes × classes of request seen.
     """
 
-    __slots__ = ("_at", "_last", "_mix", "_rows", "_stamp", "_worth")
+    __slots__ = ("_at", "_last", "_mix", "_now", "_rows", "_stamp", "_worth")
 
     def __init__(self, mix: Mix, worth: Worth) -> None:
         """An empty table for this mix and worth."""
         self._mix, self._worth = mix, worth
         self._last: Cluster | None = None
         self._stamp: Ints = np.zeros(0, np.int64)  # (N,) at which step a node changed last
+        self._now: Ints = np.zeros(0, np.int64)  # (N,) worth of each node as it is
         self._rows: dict[Request, tuple[int, Ints, Ints]] = {}  # step of the last look, loss (N,), gpu (N,)
         self._at = 0
 
     def __call__(self, cluster: Cluster, request: Request) -> Placement | None:
         """As `gradient`. Raises ValueError for a cluster of other nodes than the one before."""
+        return cheapest(cluster, *self.look(cluster, request), request)
+
+    def look(self, cluster: Cluster, request: Request) -> tuple[Ints, Ints]:
+        """(N,) loss and (N,) GPU of every node, as `losses` gives them; not to be written to. Raises as a call does."""
         self._note(cluster)
         row = self._rows.get(request)
         if row is None:
-            loss, gpu = losses(cluster, request, self._mix, self._worth, np.arange(cluster.nodes))
+            loss, gpu = losses(cluster, request, self._mix, self._worth, np.arange(cluster.nodes), before=self._now)
         else:
             seen, loss, gpu = row
             changed = np.flatnonzero(self._stamp > seen)
             if len(changed):
-                loss[changed], gpu[changed] = losses(cluster, request, self._mix, self._worth, changed)
+                now = self._now[changed]
+                loss[changed], gpu[changed] = losses(cluster, request, self._mix, self._worth, changed, before=now)
         self._rows[request] = (self._at, loss, gpu)
-        return cheapest(cluster, loss, gpu, request)
+        return loss, gpu
 
     def _note(self, cluster: Cluster) -> None:
         last, self._last = self._last, cluster
@@ -77,12 +84,27 @@ class Table:
         self._at += 1
         if last is None:
             self._stamp = np.full(cluster.nodes, self._at, np.int64)
-            return
-        if last.models != cluster.models or not np.array_equal(last.model, cluster.model):
-            raise ValueError("a table is for one cluster's nodes")
-        changed = (
-            (last.cpu_milli != cluster.cpu_milli)
-            | (last.memory_mib != cluster.memory_mib)
-            | (last.gpu_milli != cluster.gpu_milli).any(axis=1)
+            changed = np.arange(cluster.nodes)
+            self._now = np.zeros(cluster.nodes, np.int64)
+        else:
+            changed = np.flatnonzero(differing(last, cluster))
+            self._stamp[changed] = self._at
+        self._now[changed] = self._worth(
+            cluster.cpu_milli[changed],
+            cluster.memory_mib[changed],
+            cluster.gpu_milli[changed],
+            cluster.model[changed],
+            self._mix,
         )
-        self._stamp[changed] = self._at
+
+
+def differing(one: Cluster, other: Cluster) -> Mask:
+    """(N,): which nodes have something else free. Raises ValueError where they aren't the same nodes."""
+    if one.models != other.models or not np.array_equal(one.model, other.model):
+        raise ValueError("a table is for one cluster's nodes")
+    return cast(
+        Mask,
+        (one.cpu_milli != other.cpu_milli)
+        | (one.memory_mib != other.memory_mib)
+        | (one.gpu_milli != other.gpu_milli).any(axis=1),
+    )

@@ -81,8 +81,12 @@ def fgd(cluster: Cluster, request: Request, mix: Mix) -> Placement | None:
     return gradient(cluster, request, mix, unfragmented)
 
 
-def losses(cluster: Cluster, request: Request, mix: Mix, worth: Worth, nodes: Ints) -> tuple[Ints, Ints]:
+def losses(
+    cluster: Cluster, request: Request, mix: Mix, worth: Worth, nodes: Ints, *, before: Ints | None = None
+) -> tuple[Ints, Ints]:
     """What the request costs on each of `nodes` (R,): (R,) loss of worth in weight × milli, and (R,) its GPU there.
+
+    `before` (R,) is the worth of each node as it is, for who has it at hand.
 
     The loss is NEVER where it doesn't fit. The GPU is that of a share, the tightest of those that cost the least; -1
     otherwise. The increase of fragmentation is the loss less weight × what is asked, which is the same on every node.
@@ -100,7 +104,7 @@ def losses(cluster: Cluster, request: Request, mix: Mix, worth: Worth, nodes: In
     if not len(at):
         return loss, gpu
     cpu_milli, memory_mib, gpu_milli, model = cpu_milli[at], memory_mib[at], gpu_milli[at], model[at]
-    before = worth(cpu_milli, memory_mib, gpu_milli, model, mix)
+    before = worth(cpu_milli, memory_mib, gpu_milli, model, mix) if before is None else before[at]
     cpu_left, memory_left = cpu_milli - request.cpu_milli, memory_mib - request.memory_mib
     if not 0 < request.gpu_milli < WHOLE:
         left = gpu_milli - WHOLE * _first(holds[at], request.gpus)
@@ -114,6 +118,19 @@ def losses(cluster: Cluster, request: Request, mix: Mix, worth: Worth, nodes: In
     best = order[np.flatnonzero(np.diff(row[order], prepend=-1))]  # the first of each node
     loss[at], gpu[at] = lost[best], place[best]
     return loss, gpu
+
+
+def left(cluster: Cluster, request: Request, nodes: Ints, gpu: Ints) -> tuple[Ints, Ints, Ints]:
+    """What each of `nodes` (R,), on which it fits, has free after the request: (R,) cores, (R,) memory, (R, 8) GPUs.
+
+    `gpu` (N,) is the GPU of a share, as from `losses`; whole GPUs are the first free ones.
+    """
+    gpu_milli = cluster.gpu_milli[nodes]
+    if 0 < request.gpu_milli < WHOLE:
+        gpu_milli[np.arange(len(nodes)), gpu[nodes]] -= request.gpu_milli
+    elif request.gpus:
+        gpu_milli = gpu_milli - WHOLE * _first(gpu_milli >= WHOLE, request.gpus)
+    return cluster.cpu_milli[nodes] - request.cpu_milli, cluster.memory_mib[nodes] - request.memory_mib, gpu_milli
 
 
 def cheapest(cluster: Cluster, loss: Ints, gpu: Ints, request: Request) -> Placement | None:

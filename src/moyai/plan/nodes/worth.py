@@ -103,10 +103,15 @@ def room(cpu_milli: Ints, memory_mib: Ints, gpu_milli: Ints, model: Ints, mix: M
     than one of many, so that some room for each class is kept. Units: weight × 10,000 roots.
     Source: our own; tuned on openb's `default`, see docs/adr/011-node-packing.md.
     """
-    pods = (gpu_milli[:, :, None] // mix.shares).sum(axis=1)[:, mix.share] // mix.gpus  # (rows, K)
+    return cast(Ints, _ROOTS[held(cpu_milli, memory_mib, gpu_milli, model, mix)] @ mix.weight)
+
+
+def held(cpu_milli: Ints, memory_mib: Ints, gpu_milli: Ints, model: Ints, mix: Mix) -> Ints:
+    """(rows, K): how many pods of each class a node still holds, by cores, memory, GPUs and model together."""
+    pods = _whole(_whole(gpu_milli[:, :, None], mix.shares).sum(axis=1)[:, mix.share], mix.gpus)
     np.minimum(pods, _pods(cpu_milli, mix.cpu_milli), out=pods)
     np.minimum(pods, _pods(memory_mib, mix.memory_mib), out=pods)
-    return cast(Ints, (_ROOTS[pods] * mix.takes[model]) @ mix.weight)
+    return pods * mix.takes[model]
 
 
 def _fits(cpu_milli: Ints, memory_mib: Ints, model: Ints, mix: Mix) -> Mask:
@@ -116,4 +121,11 @@ def _fits(cpu_milli: Ints, memory_mib: Ints, model: Ints, mix: Mix) -> Mask:
 
 def _pods(free: Ints, asked: Ints) -> Ints:
     """(rows, K): how many pods a free amount holds; as many as a node has GPU thousandths where they ask for none."""
-    return np.where(asked == 0, GPUS * WHOLE, free[:, None] // np.maximum(asked, 1))
+    pods = _whole(free[:, None], np.maximum(asked, 1))
+    pods[:, asked == 0] = GPUS * WHOLE
+    return pods
+
+
+def _whole(amount: Ints, part: Ints) -> Ints:
+    """How often a part above 0 goes into an amount from 0: as `//`, exact below 2^52, in a third of its time."""
+    return (amount / part).astype(np.int64)
