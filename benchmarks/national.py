@@ -45,6 +45,8 @@ MINUTE = MICROS_PER_HOUR // 60
 GPUS = 8
 TYPES = ("A100", "H100", "L40S")
 PROJECTS = 400
+RATES = (125, 625, 1_250, 5_000)
+"""MB/s of links."""
 WARM = 4
 """Warm cycles; the last two are measured."""
 CHURN = 0.02
@@ -107,7 +109,7 @@ def fleet(s: Setting, r: np.random.Generator) -> tuple[tuple[SiteView, ...], dic
         views.append(SiteView(profile, joined=True))
     names = [v.profile.name for v in views]
     links = {
-        (a, b): Link(a, b, int(r.choice([125, 625, 1_250, 5_000])) * 1_000_000, 8_000, int(r.choice([0, 1, 3])) * MICRO_YEN)
+        (a, b): Link(a, b, int(r.choice(RATES)) * 1_000_000, 8_000, int(r.choice([0, 1, 3])) * MICRO_YEN)
         for a in names
         for b in names
         if a < b
@@ -130,9 +132,10 @@ def projects(s: Setting, views: tuple[SiteView, ...], r: np.random.Generator) ->
     return made
 
 
-def jobs_of(s: Setting, known: list[Project], many: int, first: int, now: int, r: np.random.Generator) -> list[QueuedJob]:
-    """`many` jobs numbered from `first`, submitted at `now`."""
-    sizes, weights = GANGS[s.gangs]
+def jobs_of(gangs: str, known: list[Project], numbers: range, now: int, r: np.random.Generator) -> list[QueuedJob]:
+    """Jobs of these numbers, submitted at `now`."""
+    sizes, weights = GANGS[gangs]
+    many = len(numbers)
     often = 1 / np.arange(1, len(known) + 1) ** 0.9
     project = r.choice(len(known), many, p=often / often.sum())
     gpus = r.choice(sizes, many, p=np.array(weights) / sum(weights))
@@ -146,7 +149,7 @@ def jobs_of(s: Setting, known: list[Project], many: int, first: int, now: int, r
         deadline = Instant(now + int(run_us * slack[i]) + MICROS_PER_HOUR) if slack[i] else None
         need = Need(each * 8, each << 36, p.kind, each)
         order = JobOrder("j", need, nodes=ranks, deadline=deadline, expect_us=run_us, residency=p.residency)
-        name = JobId(f"j{first + i:08d}")
+        name = JobId(f"j{numbers[i]:08d}")
         found.append(QueuedJob(name, p.tenant, p.name, order, Instant(now), Instant(0), run_us, p.data))
     return found
 
@@ -159,10 +162,12 @@ class World:
         self.sites, self.links = fleet(s, self.rng)
         self.projects = projects(s, self.sites, self.rng)
         self.now = int(NOW)
-        self.queue = {j.job: j for j in jobs_of(s, self.projects, s.jobs, 0, self.now, self.rng)}
+        self.queue = {j.job: j for j in jobs_of(s.gangs, self.projects, range(s.jobs), self.now, self.rng)}
         self.number = s.jobs
         self.busy: dict[AttemptId, Busy] = {}
-        wanted = sum(j.order.nodes * j.order.need.accelerators * j.run_us for j in self.queue.values()) / MICROS_PER_HOUR
+        wanted = (
+            sum(j.order.nodes * j.order.need.accelerators * j.run_us for j in self.queue.values()) / MICROS_PER_HOUR
+        )
         have = sum(f.count * GPUS for v in self.sites for f in v.profile.flavors)
         self._hold(max(0.0, 1 - wanted / s.overload / (have * 26.0)))
 
@@ -207,7 +212,7 @@ class World:
         for i in self.rng.choice(len(names), min(len(names), round(s.jobs * CHURN)), replace=False).tolist():
             del self.queue[names[i]]
         come = s.jobs - len(self.queue)
-        for job in jobs_of(s, self.projects, come, self.number, self.now, self.rng):
+        for job in jobs_of(s.gangs, self.projects, range(self.number, self.number + come), self.now, self.rng):
             self.queue[job.job] = job
         self.number += come
 

@@ -16,7 +16,8 @@ from moyai.model.units import Instant
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NOW = Instant(1_790_000_000_000_000)
-JOBS = sorted(EXAMPLES.glob("*.yaml"))
+WORKFLOWS = [EXAMPLES / "workflow.yaml"]
+JOBS = sorted(set(EXAMPLES.glob("*.yaml")) - set(WORKFLOWS))
 FLEETS = sorted(EXAMPLES.glob("fleets/*.yaml"))
 
 

@@ -1,6 +1,6 @@
 """Writes the golden log of a release: one event of every kind, plausible values, the same bytes on every run.
 
-    python tests/golden/make.py 0.1.0
+    python tests/golden/make.py 0.2.0
 
 A golden log that was released is never written again: a new kind or a new version of one goes into the file of the
 next release. `--unreleased` replaces the file of a release that is still in the making.
@@ -26,6 +26,7 @@ from moyai.model.events import (
     DatasetRegistered,
     DatasetRejected,
     EventBody,
+    FileStored,
     JobCancelRequested,
     JobEnded,
     JobRequeued,
@@ -44,6 +45,9 @@ from moyai.model.events import (
     SiteLost,
     TransferEnded,
     TransferIssued,
+    WorkflowCancelRequested,
+    WorkflowEnded,
+    WorkflowSubmitted,
 )
 from moyai.model.ids import (
     AttemptId,
@@ -61,10 +65,11 @@ from moyai.model.ids import (
     job_id,
     transfer_id,
 )
-from moyai.model.lifecycle import JobState
+from moyai.model.lifecycle import JobState, WorkflowState
 from moyai.model.reasons import Code, Considered, Reason
 from moyai.model.site import Flavor, Link, SiteProfile
 from moyai.model.units import Instant
+from moyai.model.workflow import FILE_VERSION, File, Task, file_dataset, task_job_id, workflow_id
 from moyai.model.workload import CheckpointRule, DatasetProfile, DataUse, JobOrder, Need, OnPartition
 
 HERE = Path(__file__).parent
@@ -102,7 +107,7 @@ def _placement(site: SiteName, at: int) -> Placement:
 
 
 def drafts() -> list[Draft]:
-    """Every kind of event that version 0.1.0 knows, in an order in which they might have happened."""
+    """Every kind of event that version 0.2.0 knows, in an order in which they might have happened."""
     made: list[Draft] = []
 
     def outside(body: EventBody, request: str = "", cause: int = 0) -> None:
@@ -179,6 +184,27 @@ def drafts() -> list[Draft]:
     outside(JobCancelRequested(JobId("sweep-00ff00ff00")), "c1")
     decided(ReplicaDropRequested(CHECKPOINT, TOKYO))
     reported(ReplicaDropped(CHECKPOINT, TOKYO), TOKYO, 3)
+    flow = workflow_id(TENANT, PROJECT, "count-words", "5e1f")
+    split, count = (task_job_id(TENANT, PROJECT, name, "5e1f") for name in ("split", "count"))
+    parts = File("parts", file_dataset(flow, "parts"), ("JP-01", "JP-13"), keep=False)
+    tasks = (Task("split", split, (), (), (parts,)), Task("count", count, ("split",), ("parts",), ()))
+    outside(WorkflowSubmitted(flow, "count-words", tasks), "5e1f")
+    outside(
+        JobSubmitted(split, JobOrder("split", Need(1), data=(DataUse(CORPUS, 1, "training"),)), TextRef("3c" * 32)),
+        "5e1f/split",
+    )
+    outside(
+        JobSubmitted(
+            count, JobOrder("count", Need(2), data=(DataUse(parts.dataset, FILE_VERSION),)), TextRef("4d" * 32)
+        ),
+        "5e1f/count",
+    )
+    first = attempt_id(split, 1)
+    decided(AttemptIssued(first, _placement(TOKYO, START + 700 * SECOND), 1, None, 0))
+    reported(FileStored(first, "parts", ManifestId("fe" * 32), 1_048_576), TOKYO, 4)
+    outside(WorkflowCancelRequested(flow), "c2")
+    decided(JobEnded(count, JobState.CANCELLED, Reason(Code.UPSTREAM, "split")))
+    decided(WorkflowEnded(flow, WorkflowState.CANCELLED, Reason(Code.CANCELLED, PERSON)))
     stray = AttemptId("train-ffffffffff.1")
     made.append(Draft(ReportRefused(TOKYO, "AttemptStarted", Reason(Code.UNKNOWN_ATTEMPT, stray)), Origin.DECIDED))
     return made

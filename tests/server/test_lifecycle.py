@@ -217,7 +217,7 @@ def test_a_signal_in_the_middle_of_a_start_is_a_quiet_end(server: Server, number
         process.send_signal(number)
         out, said = process.communicate(timeout=20)
         assert "Traceback" not in said
-        assert process.returncode in (0, 130, -signal.SIGINT, -number)  # by code or by signal: 130 to a shell
+        assert process.returncode in (0, 128 + number)  # 0: it had started
         assert out == ""
     server.start(joined=True)
     assert server.ended(server.submit()["job"])["state"] == "succeeded"

@@ -39,7 +39,7 @@ def test_the_worlds_hold_what_they_are_there_to_try() -> None:
     kinds: set[str] = set()
     reasons: set[str] = set()
     takeovers = 0
-    for seed in range(60):
+    for seed in range(100):
         stage = Stage(seed)
         stage.play()
         takeovers += stage.control.lives - 1

@@ -4,8 +4,10 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
+from moyai.agent import files
 from moyai.agent.checkpoints import Found, Watcher
 from moyai.agent.clocks import boot_us, wall_us
 from moyai.agent.control import Control, Denied, Gone, Rejoin, Unreachable
@@ -34,8 +36,10 @@ from moyai.data.io import tree
 from moyai.data.manifest import BadManifest, is_id
 from moyai.model.codec import DecodeError, decode
 from moyai.model.commands import Adopt, Fetch, Launch
+from moyai.model.events import Outcome
 from moyai.model.exchange import Commands, Welcome
 from moyai.model.ids import AttemptId, BlobId, ManifestId, NodeName
+from moyai.model.reasons import Code, Reason
 from moyai.model.units import Boot, Instant
 from moyai.model.workload import DatasetText, JobText
 
@@ -238,7 +242,28 @@ class Shell:
         if (watch := self._watches.pop(attempt, None)) is not None:
             await watch
             await self._watcher.over(attempt)
+        if held is not None and held.launch.files and end.outcome is Outcome.SUCCEEDED:
+            end = await self._keep_files(held, end)
         await self.feed(self.core.ended(attempt, end, now()))
+
+    async def _keep_files(self, held: Held, end: EngineEnd) -> EngineEnd:
+        """Keep the files of a task that succeeded. Where one can't be kept, it failed."""
+        if end.nonce and end.nonce != held.mark.nonce:
+            return end  # a start that hasn't the claim: its end counts for nothing
+        work = self.places.attempt(held.attempt) / "work"
+        try:
+            text = decode(held.numbered.text.encode(), JobText)
+            for file in held.launch.files:
+                name, tree_ = await files.keep(work, self.places.objects, file, text, self.core.going)
+                told = self.core.file_stored(held.attempt, file, name, size_bytes=tree_.size_bytes, at=now())
+                await self.feed(told)
+        except files.Unkept as problem:
+            reason = Reason(Code.NO_OUTPUT, subject=problem.file, detail=problem.detail)
+            return replace(end, outcome=Outcome.FAILED, reason=reason)
+        except DecodeError:
+            reason = Reason(Code.NO_OUTPUT, subject=held.launch.files[0], detail="its text can't be read")
+            return replace(end, outcome=Outcome.FAILED, reason=reason)
+        return end
 
     def launch_failed(self, attempt: AttemptId, detail: str) -> None:
         """It could not be started, and nothing of it was."""

@@ -21,6 +21,7 @@ COMMANDS: dict[str, str] = {
     "up": "moyai.cli.serve:up",
     "down": "moyai.cli.serve:down",
     "log": "moyai.cli.log",
+    "twin": "moyai.cli.twin",
     "schema": "moyai.cli.schema",
     "demo": "moyai.cli.demo_command",
 }

@@ -9,6 +9,7 @@ from moyai.locale import t
 
 if TYPE_CHECKING:
     from moyai.client import Client, JobHandle
+    from moyai.client.workflow import WorkflowHandle
 
 Home = Annotated[
     Path | None,
@@ -72,3 +73,20 @@ def find(client: "Client", text: str) -> "JobHandle":
     if begin:
         raise MoyaiError("ambiguous", t("cli.ambiguous", text=text, count=len(begin)), "  ".join(begin[:8]))
     raise unknown
+
+
+def find_any(client: "Client", text: str) -> "JobHandle | WorkflowHandle":
+    """The job that is meant, as `find` has it, or the workflow of that id. Raises as `find` does."""
+    from moyai.client.errors import MoyaiError
+
+    try:
+        return find(client, text)
+    except MoyaiError as error:
+        if error.status != 404:
+            raise
+        unknown = error
+    try:
+        client.workflow(text).view()
+    except MoyaiError as error:
+        raise (unknown if error.status == 404 else error) from None
+    return client.workflow(text)

@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
-from moyai.cli.common import AsJson, Home, command_app, connect, find
+from moyai.cli.common import AsJson, Home, command_app, connect, find, find_any
 from moyai.cli.errors import guarded
 from moyai.cli.output import note, print_json
 from moyai.locale import t
-from moyai.model.lifecycle import JOB_ENDED, JobState
+from moyai.model.lifecycle import JobState
 
 ps = command_app()
 why = command_app()
@@ -61,8 +61,11 @@ def why_command(
 
     now = time.time_ns() // 1_000
     typer.echo(t("cli.why.headline", job=view.job, state=job_state(view), why=words(said.reason)))
-    if said.start and view.state not in JOB_ENDED and not view.attempts:
-        typer.echo(t("cli.why.start", site=said.site, start=starts(said.start, now)))
+    if said.start and said.site and view.state is JobState.PENDING:
+        key = "cli.why.start-after" if said.awaits else "cli.why.start"
+        typer.echo(t(key, site=said.site, start=starts(said.start, now), job=said.awaits))
+    if said.expect_us:
+        typer.echo(t("cli.why.expected", run=said.expect_us, source=t(f"cli.why.source.{said.expect_source}")))
     if said.considered:
         typer.echo("")
         considered_table(said.considered, view.attempts[-1].issued_at if view.attempts else now)
@@ -80,13 +83,16 @@ def cancel_command(
     as_json: AsJson = False,
 ) -> None:
     """Ask for the end of jobs. One that has ended already stays as it is."""
+    from moyai.model.workflow_views import WorkflowView
+
     with connect(home, new=False) as client:
-        handles = [find(client, job) for job in jobs]  # all are known before the first is cancelled
+        handles = [find_any(client, job) for job in jobs]  # all are known before the first is cancelled
         done = [handle.cancel() for handle in handles]
     if as_json:
         print_json(done)
         return
     for view in done:
-        ended = view.state in (JobState.SUCCEEDED, JobState.FAILED)
+        ended = view.state.value in (JobState.SUCCEEDED, JobState.FAILED)
         key = "cli.cancel.ended" if ended else "cli.cancel.done"
-        typer.echo(t(key, job=view.job, state=t(f"job.{view.state}")))
+        name = view.workflow if isinstance(view, WorkflowView) else view.job
+        typer.echo(t(key, job=name, state=t(f"job.{view.state}")))

@@ -41,6 +41,11 @@ def run(
     """Run a job and leave with its exit code."""
     import uuid
 
+    from moyai.cli.run_workflow import is_workflow, run_workflow
+
+    if wanted.file is not None and not wanted.words and is_workflow(wanted.alone()):
+        run_workflow(wanted.file, detach=detach, project=project or "", home=home, as_json=as_json)
+        return
     job = wanted.job()
     _hint(wanted, job)
     archive = _packed(home, wanted, job)

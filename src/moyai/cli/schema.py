@@ -17,6 +17,8 @@ class Kind(StrEnum):
 
     JOB = "job"
     FLEET = "fleet"
+    SCENARIO = "scenario"
+    WORKFLOW = "workflow"
 
 
 @app.command(help=t("cli.schema.help"), epilog=t("cli.schema.epilog"))
@@ -24,6 +26,12 @@ class Kind(StrEnum):
 def schema(kind: Annotated[Kind, typer.Argument(help=t("cli.schema.kind"))] = Kind.JOB, as_json: AsJson = True) -> None:
     """Print a schema. It is JSON with and without `--json`."""
     from moyai.cli.output import print_json
-    from moyai.model.specs.schema import fleet_schema, job_schema
+    from moyai.model.specs.schema import fleet_schema, job_schema, scenario_schema, workflow_schema
 
-    print_json(fleet_schema() if kind is Kind.FLEET else job_schema())
+    schemas = {
+        Kind.JOB: job_schema,
+        Kind.FLEET: fleet_schema,
+        Kind.SCENARIO: scenario_schema,
+        Kind.WORKFLOW: workflow_schema,
+    }
+    print_json(schemas[kind]())

@@ -57,19 +57,24 @@ class Wanted:
         if self.file is not None and self.words:
             raise MoyaiError("bad-input", t("cli.run.both"))
         if self.file is not None:
-            return _checked(self._from_file(self.file))
+            return _checked(self._from_file())
         if not self.words:
             raise MoyaiError("bad-input", t("cli.run.nothing"), t("cli.run.nothing-hint"))
         return _checked(self._from_words())
 
-    def _from_file(self, file: Path) -> "Job":
-        from moyai.client import Job
-
+    def alone(self) -> Path:
+        """The file, without options that would say the same as it does. Raises MoyaiError."""
+        assert self.file is not None
         given = [f"--{key}" for key, value in self.options.items() if value]
         if given or self.send is not None:
             names = ", ".join(given or ["--workdir"])
             raise MoyaiError("bad-input", t("cli.run.options-with-file", options=names), t("cli.run.options-hint"))
-        return Job.from_file(file)
+        return self.file
+
+    def _from_file(self) -> "Job":
+        from moyai.client import Job
+
+        return Job.from_file(self.alone())
 
     def _from_words(self) -> "Job":
         from moyai.client import Job

@@ -15,9 +15,12 @@ from moyai.client.local import directory
 from moyai.model.events import Signal
 from moyai.model.lifecycle import JobState
 from moyai.model.views import DatasetView, Health, JobPage, SiteStatus, Submitted, WhyView
+from moyai.model.workflow_views import WorkflowRow, WorkflowSubmittedView
 
 if TYPE_CHECKING:
+    from moyai.client.workflow import WorkflowHandle
     from moyai.model.specs.job import JobSpec
+    from moyai.model.specs.workflow import WorkflowSpec
 
 
 class Client:
@@ -91,6 +94,41 @@ class Client:
             params["before"] = before
         return self._connection.get("/v1/jobs", JobPage, params)
 
+    # workflows
+
+    def run_workflow(
+        self,
+        workflow: "WorkflowSpec | Path | str",
+        *,
+        key: str = "",
+        project: str = "",
+        tenant: str = "",
+        workdir: Archive | None = None,
+    ) -> "WorkflowHandle":
+        """Submit a workflow: a spec that was read, or the path of its file. `key` and `workdir` as in `run`.
+
+        Raises BadSpec or MoyaiError.
+        """
+        from moyai.client.workflow import WorkflowHandle, packed, read_workflow
+
+        spec = read_workflow(Path(workflow)) if isinstance(workflow, Path | str) else workflow
+        archive = workdir or packed(spec, (self.home,))
+        if archive is not None:
+            self._connection.raw("PUT", f"/v1/blobs/{archive.blob}", content=archive.data)
+        body = _around(spec.to_data(), archive, project, tenant)
+        submitted = self._connection.post("/v1/workflows", WorkflowSubmittedView, body, key or uuid.uuid4().hex)
+        return WorkflowHandle(self._connection, submitted.workflow)
+
+    def workflow(self, workflow: str) -> "WorkflowHandle":
+        """A workflow by its id. Whether it exists shows at the first use."""
+        from moyai.client.workflow import WorkflowHandle
+
+        return WorkflowHandle(self._connection, workflow)
+
+    def workflows(self, limit: int = 50) -> tuple[WorkflowRow, ...]:
+        """Workflows, newest first."""
+        return self._connection.get("/v1/workflows", tuple[WorkflowRow, ...], {"limit": limit})
+
     # sites
 
     def sites(self) -> tuple[SiteStatus, ...]:
@@ -159,7 +197,11 @@ def _job(job: "Job | JobSpec | Path | str") -> Job:
 
 
 def _body(job: Job, archive: Archive | None, project: str, tenant: str) -> dict[str, object]:
-    body: dict[str, object] = {"spec": job.spec.to_data()}
+    return _around(job.spec.to_data(), archive, project, tenant)
+
+
+def _around(spec: dict[str, object], archive: Archive | None, project: str, tenant: str) -> dict[str, object]:
+    body: dict[str, object] = {"spec": spec}
     if archive is not None:
         body["workdir"] = archive.blob
         body["workdir_bytes"] = archive.size_bytes

@@ -8,8 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 from moyai.control.apply_data import DATA_REDUCERS, remove_replica
+from moyai.control.apply_workflows import WORKFLOW_REDUCERS, task_ended, task_submitted
 from moyai.control.bill import bill
 from moyai.control.bookkeeping import index_data, link_name, post, reported, resolve
+from moyai.control.estimates import remember
 from moyai.control.state import (
     Attempt,
     BrokenInvariant,
@@ -25,7 +27,6 @@ from moyai.model.ids import AttemptId, SiteName, job_of, ordinal_of
 from moyai.model.lifecycle import ATTEMPT_MOVES, JOB_MOVES, AttemptState, JobState
 from moyai.model.units import MICROS_PER_SECOND, Instant, after
 
-HISTORY_LENGTH = 8  # run times kept for each project and name
 AVOID_US = 60_000_000  # how long a job keeps away from a site that failed to start it
 
 
@@ -33,6 +34,7 @@ def apply(state: State, indexes: Indexes, record: Record) -> None:
     """Bring `state` from `record.seq − 1` to `record.seq`. Raises BrokenInvariant."""
     if record.seq != state.seq + 1 or record.prev_hash != state.head_hash:
         raise BrokenInvariant(f"event {record.seq} does not follow event {state.seq}")
+    indexes.restless.saw(state, record.body)
     _REDUCERS[type(record.body)](state, indexes, record.body, record)
     state.seq, state.head_hash, state.recorded_at = record.seq, record.hash, record.recorded_at
 
@@ -122,7 +124,8 @@ def _job_submitted(state: State, indexes: Indexes, body: e.JobSubmitted, record:
     )
     state.jobs[body.job] = job
     state.requests[request_key(record.tenant, record.project, record.request)] = body.job
-    indexes.pending[body.job] = None
+    if not task_submitted(indexes, job):
+        indexes.pending[body.job] = None
     index_data(indexes, job)
 
 
@@ -153,6 +156,7 @@ def _attempt_issued(state: State, indexes: Indexes, body: e.AttemptIssued, recor
     indexes.pending.pop(job.job, None)
     indexes.live[body.attempt] = None
     indexes.usage.take(body.placement, job.order.need)
+    index_data(indexes, job)
     post(state, body.placement.site, record.seq, f"launch {body.attempt}")
 
 
@@ -198,16 +202,8 @@ def _attempt_ended(state: State, indexes: Indexes, body: e.AttemptEnded, record:
     _charge(state, attempt, body.energy_j, body.energy_modelled)
     _release(state, indexes, attempt)
     reported(state, attempt.site, record)
-    if to is AttemptState.SUCCEEDED and not attempt.covered_us:
-        job = state.jobs[attempt.job]
-        runs = state.history.setdefault(history_key(job), [])
-        runs.append(body.run_us)
-        del runs[:-HISTORY_LENGTH]
-
-
-def history_key(job: Job) -> str:
-    """Where the run times of like jobs are kept: the same project and name."""
-    return f"{job.tenant}/{job.project}/{job.order.name}"
+    if to is AttemptState.SUCCEEDED:
+        remember(state, state.jobs[attempt.job], attempt.covered_us + body.run_us, record.seq)
 
 
 def _charge(state: State, attempt: Attempt, energy_j: int, modelled: bool) -> None:
@@ -239,6 +235,7 @@ def _job_requeued(state: State, indexes: Indexes, body: e.JobRequeued, record: R
     if newest and not newest.started_at and newest.state is AttemptState.FAILED:
         job.avoid[newest.site] = after(record.recorded_at, AVOID_US)
     indexes.pending[body.job] = None
+    index_data(indexes, job)
 
 
 def _job_ended(state: State, indexes: Indexes, body: e.JobEnded, record: Record) -> None:
@@ -248,6 +245,7 @@ def _job_ended(state: State, indexes: Indexes, body: e.JobEnded, record: Record)
     job.avoid.clear()
     indexes.pending.pop(body.job, None)
     index_data(indexes, job)
+    task_ended(state, indexes, job)
 
 
 def _report_refused(state: State, _: Indexes, body: e.ReportRefused, record: Record) -> None:
@@ -274,6 +272,7 @@ _REDUCERS: dict[type[e.EventBody], Callable[[State, Indexes, Any, Record], None]
     e.JobEnded: _job_ended,
     e.ReportRefused: _report_refused,
     **DATA_REDUCERS,
+    **WORKFLOW_REDUCERS,
 }
 
 

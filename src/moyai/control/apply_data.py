@@ -17,10 +17,11 @@ def _dataset_registered(state: State, _: Indexes, body: e.DatasetRegistered, rec
     post(state, body.site, record.seq, f"adopt {key}")
 
 
-def _dataset_adopted(state: State, _: Indexes, body: e.DatasetAdopted, record: Record) -> None:
+def _dataset_adopted(state: State, indexes: Indexes, body: e.DatasetAdopted, record: Record) -> None:
     key = dataset_key(body.dataset, body.version)
     state.datasets[key].manifest = body.manifest
-    _add_replica(state, body.manifest, body.site, body.size_bytes)
+    indexes.flows.use(body.manifest)
+    add_replica(state, body.manifest, body.site, body.size_bytes)
     resolve(state, body.site, f"adopt {key}")
     reported(state, body.site, record)
 
@@ -32,7 +33,8 @@ def _dataset_rejected(state: State, _: Indexes, body: e.DatasetRejected, record:
     reported(state, body.site, record)
 
 
-def _add_replica(state: State, manifest: ManifestId, site: SiteName, size_bytes: int) -> None:
+def add_replica(state: State, manifest: ManifestId, site: SiteName, size_bytes: int) -> None:
+    """A site holds a manifest from now on."""
     held = state.manifests.setdefault(manifest, Replicas(size_bytes))
     if site not in held.sites:
         held.sites = sorted([*held.sites, site])
@@ -54,7 +56,7 @@ def remove_replica(state: State, manifest: ManifestId, site: SiteName) -> None:
 def _checkpoint_completed(state: State, indexes: Indexes, body: e.CheckpointCompleted, record: Record) -> None:
     attempt = state.attempts[body.attempt]
     job = state.jobs[attempt.job]
-    _add_replica(state, body.manifest, attempt.site, body.size_bytes)
+    add_replica(state, body.manifest, attempt.site, body.size_bytes)
     if all(c.manifest != body.manifest for c in job.checkpoints):
         job.checkpoints.append(Checkpoint(body.manifest, body.name, body.attempt, body.size_bytes, body.covered_us))
         job.checkpoints.sort(key=lambda c: c.covered_us)
@@ -81,7 +83,7 @@ def _transfer_issued(state: State, _: Indexes, body: e.TransferIssued, record: R
 def _transfer_ended(state: State, _: Indexes, body: e.TransferEnded, record: Record) -> None:
     transfer = state.transfers.pop(body.transfer)
     if body.stored:
-        _add_replica(state, transfer.manifest, transfer.target, transfer.size_bytes)
+        add_replica(state, transfer.manifest, transfer.target, transfer.size_bytes)
         state.transfer_tries.pop(f"{transfer.manifest}>{transfer.target}", None)
     if transfer.job is not None:
         job = state.jobs[transfer.job]
@@ -109,17 +111,17 @@ def _replica_dropped(state: State, indexes: Indexes, body: e.ReplicaDropped, rec
 
 
 def forget_unheld(state: State, indexes: Indexes, manifest: ManifestId) -> None:
-    """Forget a checkpoint that no site holds any more, and with it its manifest."""
+    """Forget a checkpoint or a file that no site holds any more, and with it its manifest."""
     held = state.manifests.get(manifest)
     if held is None or held.sites:
         return
-    for job_id in list(indexes.data_jobs):
+    for job_id in indexes.restless.forget(manifest):
         job = state.jobs[job_id]
-        if any(c.manifest == manifest for c in job.checkpoints):
-            job.checkpoints = [c for c in job.checkpoints if c.manifest != manifest]
-            index_data(indexes, job)
-    if all(d.manifest != manifest for d in state.datasets.values()):
+        job.checkpoints = [c for c in job.checkpoints if c.manifest != manifest]
+        index_data(indexes, job)
+    if manifest not in indexes.flows.users:
         del state.manifests[manifest]
+        indexes.flows.loose.pop(manifest, None)
 
 
 DATA_REDUCERS: dict[type[e.EventBody], Callable[[State, Indexes, Any, Record], None]] = {

@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 
 from moyai.model.events import Placement
+from moyai.model.quick import quick
 from moyai.model.site import SiteProfile
 from moyai.model.units import J_PER_KWH, MICROS_PER_HOUR
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Bill:
     """Money and carbon of one attempt, data moves not included."""

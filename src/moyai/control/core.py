@@ -14,6 +14,8 @@ from moyai.control.handle import Refused, handle
 from moyai.control.lease import LeaseTable
 from moyai.control.outbox import command_of
 from moyai.control.outcome import waits_until
+from moyai.control.replicate import replicate
+from moyai.control.reports import report_drafts
 from moyai.control.snapshot import Seen, snapshot
 from moyai.control.state import Indexes, State
 from moyai.control.why import Outlook, Why, why
@@ -24,7 +26,7 @@ from moyai.model.ids import JobId, SiteName
 from moyai.model.lifecycle import ATTEMPT_LIVE, AttemptState
 from moyai.model.reasons import Reason
 from moyai.model.units import Boot, Instant
-from moyai.plan.types import Plan, QueuedJob, Snapshot
+from moyai.plan.types import Plan, Policy, QueuedJob, Snapshot
 
 REPLAN_KINDS = frozenset(
     {
@@ -60,6 +62,7 @@ UPKEEP_KINDS = frozenset(
         e.CheckpointCompleted,
         e.TransferEnded,
         e.ReplicaDropped,
+        e.FileStored,
     }
 )
 """After these, something may have to move or go."""
@@ -117,7 +120,7 @@ class Control:
             return (), Ack(self.epoch, 0, renewed=False, lease_us=0)
         records: list[Record] = []
         for report in batch.reports:
-            drafts = handle(self.state, self.indexes, r.TakeReport(site, batch.incarnation, report), now)
+            drafts = report_drafts(self.state, r.TakeReport(site, batch.incarnation, report), now)
             records.extend(self._commit(drafts, now))
         records.extend(self._upkeep(now))
         renewed = held.reachable and batch.term == held.term
@@ -134,7 +137,7 @@ class Control:
         return tuple(
             Numbered(number, type(command).__name__, command)
             for number, ref in sorted((n, ref) for ref, n in box.items() if after < n <= durable_seq)
-            if (command := command_of(self.state, ref)) is not None
+            if (command := command_of(self.state, site, ref)) is not None
         )
 
     def tick(self, now: Instant, boot: Boot) -> tuple[Record, ...]:
@@ -167,6 +170,13 @@ class Control:
             self.needs_plan = True
         return (*records, *self._upkeep(now))
 
+    def replicate(self, now: Instant, policy: Policy) -> tuple[Record, ...]:
+        """Bring a few datasets to where they will be wanted, where the policy wants that. For about once an hour."""
+        budget, cap = policy.replicate_bytes_per_hour, policy.replicate_bytes_per_site
+        if budget <= 0:
+            return ()
+        return self._commit(replicate(self.state, self.indexes, now, budget_bytes=budget, cap_bytes=cap), now)
+
     def why(self, job: JobId, now: Instant) -> Why:
         """The reasons of a job. Raises KeyError."""
         return why(self.state, self.outlook, self.state.jobs[job], now)
@@ -179,19 +189,23 @@ class Control:
         if not self._upkeep_due:
             return ()
         self._upkeep_due = False
-        if not self.indexes.data_jobs:
+        if not self.indexes.data_jobs and not self.indexes.flows.due:
             return ()
-        return self._commit(decide(self.state, self.indexes, now).drafts, now)
+        drafts = decide(self.state, self.indexes, now).drafts
+        self.indexes.flows.touched.clear()
+        return self._commit(drafts, now)
 
     def _commit(self, drafts: Sequence[Draft], now: Instant) -> tuple[Record, ...]:
         records: list[Record] = []
+        state, indexes, epoch = self.state, self.indexes, self.epoch
         for draft in drafts:
-            state = self.state
-            record = seal(draft, state.seq + 1, state.head_hash, now_of(state, now), self.epoch)
-            apply(state, self.indexes, record)
+            record = seal(draft, state.seq + 1, state.head_hash, now_of(state, now), epoch)
+            apply(state, indexes, record)
             kind = type(draft.body)
-            self.needs_plan |= kind in REPLAN_KINDS
-            self._upkeep_due |= kind in UPKEEP_KINDS
+            if kind in REPLAN_KINDS:
+                self.needs_plan = True
+            if kind in UPKEEP_KINDS:
+                self._upkeep_due = True
             records.append(record)
         return tuple(records)
 

@@ -6,6 +6,7 @@ from moyai.control.outcome import waits_until
 from moyai.control.residency import allowed, rules
 from moyai.control.state import Indexes, Job, State
 from moyai.control.upkeep import holders, inputs_of, nearest, upkeep
+from moyai.control.workflows import follow
 from moyai.model import events as e
 from moyai.model.envelope import Draft, Origin
 from moyai.model.ids import attempt_id
@@ -26,7 +27,7 @@ class Decision:
 def decide(state: State, indexes: Indexes, now: Instant, plan: Plan | None = None) -> Decision:
     """The events that follow from the state alone, or from a plan made on an earlier one. Leaves both as they were."""
     if plan is None:
-        return Decision(upkeep(state, indexes))
+        return Decision((*follow(state, indexes), *upkeep(state, indexes)))
     drafts: list[Draft] = []
     dropped: list[Reason] = []
     issued: list[tuple[e.Placement, Job]] = []

@@ -1,41 +1,35 @@
 """`handle(state, indexes, request, now)`: what a request makes happen, or why it is refused. Never mutates."""
 
-import difflib
 from dataclasses import replace
 
 from moyai.control import requests as r
 from moyai.control.apply import live_at
-from moyai.control.outcome import lost_drafts
+from moyai.control.outcome import cancel_drafts, lost_drafts
+from moyai.control.possible import check_possible, resolve_data
+from moyai.control.refused import Refused, near
 from moyai.control.reports import report_drafts
-from moyai.control.state import Indexes, Job, State, dataset_key, request_key
+from moyai.control.state import Indexes, Job, State, request_key
+from moyai.control.workflows import cancel_workflow, submit_workflow
 from moyai.model import events as e
 from moyai.model.envelope import Draft, Origin
-from moyai.model.ids import CONTROL_SITE, DatasetName, JobId, SiteName, attempt_id, job_id
-from moyai.model.lifecycle import ATTEMPT_LIVE, JOB_ENDED, JobState
+from moyai.model.ids import CONTROL_SITE, DatasetName, JobId, SiteName, job_id
+from moyai.model.lifecycle import ATTEMPT_LIVE, JOB_ENDED
 from moyai.model.reasons import Code, Reason
-from moyai.model.site import Flavor, SiteProfile, within
-from moyai.model.specs.quantity import need_words
+from moyai.model.site import within
 from moyai.model.units import Instant
-from moyai.model.workload import DataUse, JobOrder, Need, OnPartition
+from moyai.model.workload import JobOrder, OnPartition
 
 MAX_PENDING = 1_000_000
 """Jobs that may wait at once; a submission beyond is refused with 429."""
 
 
-class Refused(Exception):
-    """A request that control does not take. `status` is the HTTP status that says the same."""
-
-    def __init__(self, status: int, message: str, hint: str = "", retry_after_us: int = 0) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
-        self.hint = hint
-        self.retry_after_us = retry_after_us
-
-
 def handle(state: State, indexes: Indexes, request: r.Request, now: Instant) -> tuple[Draft, ...]:
     """The events that `request` causes, in order; empty where all is so already. Raises Refused."""
-    match request:
+    match request:  # the most frequent first
+        case r.TakeReport():
+            return report_drafts(state, request, now)
+        case r.SubmitJob():
+            return _submit(state, indexes, request)
         case r.TakeOver():
             return (Draft(e.ControlStarted(request.epoch, request.code_version), Origin.OUTSIDE),)
         case r.DeclareFleet():
@@ -52,18 +46,18 @@ def handle(state: State, indexes: Indexes, request: r.Request, now: Instant) -> 
             return (_by(request.actor, e.SiteDrainChanged(site, request.draining)),)
         case r.DeclareSiteDead():
             return _declare_dead(state, indexes, request, now)
-        case r.SubmitJob():
-            return _submit(state, indexes, request)
         case r.CancelJob():
             return _cancel(state, request)
+        case r.SubmitWorkflow():
+            return submit_workflow(state, len(indexes.pending), request, MAX_PENDING)
+        case r.CancelWorkflow():
+            return cancel_workflow(state, request)
         case r.TextMissing():
             return _text_missing(state, request.job)
         case r.RegisterDataset():
             return _register_dataset(state, request)
         case r.Join():
             return _join(state, request)
-        case r.TakeReport():
-            return report_drafts(state, request, now)
         case r.LeaseOver():
             site = state.sites[request.site]
             if site.lost or site.term != request.term:
@@ -82,22 +76,15 @@ def _by(actor: str, body: e.EventBody) -> Draft:
     return Draft(body, Origin.OUTSIDE, actor=actor)
 
 
-def _near(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, 1)
-    if close:
-        return f"did you mean {close[0]!r}?"
-    return f"known: {', '.join(known[:12])}" if known else "there is none yet"
-
-
 def _site(state: State, site: SiteName) -> SiteName:
     if site not in state.sites:
-        raise Refused(404, f"there is no site {site!r}", _near(site, sorted(state.sites)))
+        raise Refused(404, f"there is no site {site!r}", near(site, sorted(state.sites)))
     return site
 
 
 def _job(state: State, job: JobId) -> Job:
     if job not in state.jobs:
-        raise Refused(404, f"there is no job {job!r}", _near(job, sorted(state.jobs)))
+        raise Refused(404, f"there is no job {job!r}", near(job, sorted(state.jobs)))
     return state.jobs[job]
 
 
@@ -113,7 +100,7 @@ def _declare_fleet(state: State, request: r.DeclareFleet) -> tuple[Draft, ...]:
     known = list(state.links.values())
     for link in request.links:
         if link.a >= link.b or not {link.a, link.b} <= names:
-            raise Refused(422, f"link {link.a} – {link.b} joins no two sites", _near(link.b, sorted(names)))
+            raise Refused(422, f"link {link.a} – {link.b} joins no two sites", near(link.b, sorted(names)))
         if link not in known:
             drafts.append(_by(request.actor, e.LinkDeclared(link)))
     return tuple(drafts)
@@ -129,7 +116,7 @@ def _declare_dead(state: State, indexes: Indexes, request: r.DeclareSiteDead, no
 
 
 def _submit(state: State, indexes: Indexes, request: r.SubmitJob) -> tuple[Draft, ...]:
-    order = _resolve_data(state, request.order)
+    order = resolve_data(state, request.order)
     known = state.requests.get(request_key(request.tenant, request.project, request.request))
     if known is not None:
         held = state.jobs.get(known)
@@ -142,7 +129,7 @@ def _submit(state: State, indexes: Indexes, request: r.SubmitJob) -> tuple[Draft
         return ()
     if len(indexes.pending) >= MAX_PENDING:
         raise Refused(429, f"{MAX_PENDING} jobs wait already", "try again when some have ended")
-    _check_possible(state, order)
+    check_possible(state, order)
     job = job_id(request.tenant, request.project, order.name, request.request)
     return (
         Draft(
@@ -161,99 +148,8 @@ def _sameness(order: JobOrder) -> JobOrder:
     return replace(order, deadline=None)
 
 
-def _resolve_data(state: State, order: JobOrder) -> JobOrder:
-    uses: list[DataUse] = []
-    for use in order.data:
-        versions = sorted(d.profile.version for d in state.datasets.values() if d.profile.name == use.dataset)
-        if not versions:
-            names = sorted({d.profile.name for d in state.datasets.values()})
-            raise Refused(422, f"data: there is no dataset {use.dataset!r}", _near(use.dataset, list(names)))
-        version = use.version or versions[-1]
-        if version not in versions:
-            raise Refused(
-                422,
-                f"data: {use.dataset} has no version {version}",
-                f"it has {', '.join(str(v) for v in versions)}",
-            )
-        allowed = state.datasets[dataset_key(use.dataset, version)].profile.purposes
-        if allowed and use.purpose not in allowed:
-            raise Refused(
-                422,
-                f"data: {use.dataset}@{version} may not be used for {use.purpose or 'an unnamed purpose'!r}",
-                f"purposes allowed: {', '.join(allowed)}",
-            )
-        uses.append(replace(use, version=version))
-    return replace(order, data=tuple(uses))
-
-
-def _check_possible(state: State, order: JobOrder) -> None:
-    """Refuse what no declared site could ever run, whether its agent is there or not."""
-    if not state.sites:
-        raise Refused(422, "no site is declared", "declare one: moyai up --fleet FILE")
-    rules = [("residency", order.residency)]
-    for use in order.data:
-        profile = state.datasets[dataset_key(use.dataset, use.version)].profile
-        rules.append((f"dataset {profile.name}@{profile.version}", profile.residency))
-    allowed: list[SiteProfile] = []
-    for name in sorted(state.sites):
-        site = state.sites[name].profile
-        if all(within(site.jurisdiction, codes) for _, codes in rules):
-            allowed.append(site)
-    if not allowed:
-        said = "; ".join(f"{who} allows {', '.join(codes)}" for who, codes in rules if codes)
-        places = ", ".join(f"{n} ({state.sites[n].profile.jurisdiction})" for n in sorted(state.sites))
-        raise Refused(422, f"residency excludes every site: {said}", f"sites: {places}")
-    need = order.need
-    roomy = False
-    for site in allowed:
-        for flavor in site.flavors:
-            ok = (
-                need.cores <= flavor.cores
-                and need.memory_bytes <= flavor.memory_bytes
-                and (not need.accelerators or need.accelerator == flavor.accelerator)
-                and need.accelerators <= flavor.accelerators
-            )
-            if not ok:
-                continue
-            roomy = True
-            if order.nodes <= flavor.count * _per_node(order, flavor.cores, flavor.memory_bytes, flavor.accelerators):
-                return
-    has = "; ".join(f"{s.name}: " + ", ".join(_flavor_words(f) for f in s.flavors) for s in allowed)
-    if roomy:
-        raise Refused(422, f"nodes: {order.nodes} at once fit no site", f"allowed sites have {has}")
-    raise Refused(422, f"resources: no site has a node with {need_words(need)}", f"allowed sites have {has}")
-
-
-def _per_node(order: JobOrder, cores: int, memory_bytes: int, accelerators: int) -> int:
-    """How many ranks of an order one empty node holds."""
-    need = order.need
-    fits = [cores // need.cores] if need.cores else []
-    if need.memory_bytes:
-        fits.append(memory_bytes // need.memory_bytes)
-    if need.accelerators:
-        fits.append(accelerators // need.accelerators)
-    return min(fits, default=order.nodes)
-
-
-def _flavor_words(flavor: Flavor) -> str:
-    node = Need(flavor.cores, flavor.memory_bytes, flavor.accelerator, flavor.accelerators)
-    return f"{flavor.count} × {flavor.name} ({need_words(node)})"
-
-
 def _cancel(state: State, request: r.CancelJob) -> tuple[Draft, ...]:
-    job = _job(state, request.job)
-    reason = Reason(Code.CANCELLED, subject=request.actor)
-    if job.state is JobState.PENDING:
-        body = e.JobEnded(job.job, JobState.CANCELLED, reason)
-        return (Draft(body, Origin.OUTSIDE, job.tenant, job.project, request.actor),)
-    if job.state is not JobState.ACTIVE:
-        return ()
-    drafts = [Draft(e.JobCancelRequested(job.job), Origin.OUTSIDE, job.tenant, job.project, request.actor)]
-    attempt = state.attempts[attempt_id(job.job, job.attempts)]
-    if attempt.state in ATTEMPT_LIVE and attempt.stop is None:
-        body = e.AttemptStopRequested(attempt.attempt, reason)
-        drafts.append(Draft(body, Origin.DECIDED, job.tenant, job.project, cause=-1))
-    return tuple(drafts)
+    return cancel_drafts(state, _job(state, request.job), request.actor)
 
 
 def _text_missing(state: State, job_id_: JobId) -> tuple[Draft, ...]:

@@ -1,12 +1,13 @@
 """Outstanding commands, built from the state whenever an agent asks: nothing is stored twice."""
 
 from moyai.control.state import CommandRef, State, dataset_key
+from moyai.control.workflows import file_of
 from moyai.model import commands as c
-from moyai.model.ids import AttemptId, ManifestId, TransferId
+from moyai.model.ids import AttemptId, ManifestId, SiteName, TransferId
 
 
-def command_of(state: State, ref: CommandRef) -> c.Command | None:
-    """The command that `ref` stands for, or None where its subject is gone."""
+def command_of(state: State, site: SiteName, ref: CommandRef) -> c.Command | None:
+    """The command to `site` that `ref` stands for, or None where its subject is gone."""
     kind, _, subject = ref.partition(" ")
     match kind:
         case "launch":
@@ -23,7 +24,8 @@ def command_of(state: State, ref: CommandRef) -> c.Command | None:
             dataset = state.datasets[subject]
             return c.Adopt(dataset.profile.name, dataset.profile.version, dataset.text)
         case "drop":
-            return c.Drop(ManifestId(subject))
+            known = state.sites[site].reports_through if state.workflows else 0  # without files nothing depends on it
+            return c.Drop(ManifestId(subject), known)
         case _:
             raise AssertionError(f"no such command: {kind}")
 
@@ -36,7 +38,8 @@ def _launch(state: State, attempt_id: AttemptId) -> c.Launch:
         manifest = state.datasets[dataset_key(use.dataset, use.version)].manifest
         if manifest is None:
             raise AssertionError(f"{attempt_id} was issued before {use.dataset}@{use.version} was adopted")
-        inputs.append(c.Input(use.dataset, use.version, manifest))
+        inputs.append(c.Input(use.dataset, use.version, manifest, file_of(use.dataset)))
+    files = state.workflows[job.workflow].tasks[job.task].writes if job.workflow is not None else ()
     rule = job.order.checkpoint
     return c.Launch(
         attempt=attempt_id,
@@ -57,4 +60,5 @@ def _launch(state: State, attempt_id: AttemptId) -> c.Launch:
         restore=attempt.restore,
         covered_us=attempt.covered_us,
         text=job.text,
+        files=tuple(file.name for file in files),
     )

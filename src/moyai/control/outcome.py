@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from moyai.control.state import Attempt, Job, State
 from moyai.model import events as e
 from moyai.model.envelope import Draft, Origin
-from moyai.model.ids import AttemptId, SiteName
-from moyai.model.lifecycle import AttemptState, JobState
+from moyai.model.ids import AttemptId, SiteName, attempt_id
+from moyai.model.lifecycle import ATTEMPT_LIVE, AttemptState, JobState
 from moyai.model.reasons import Code, Reason
 from moyai.model.units import Instant, after
 
@@ -62,15 +62,30 @@ def _requeue(job: Job, not_before: Instant, reason: Reason, *, own_failure: bool
     return Draft(body, Origin.DECIDED, job.tenant, job.project, cause=-1)
 
 
+def cancel_drafts(state: State, job: Job, actor: str) -> tuple[Draft, ...]:
+    """What follows when a person wants a job's end; empty where it is over, or wanted already."""
+    reason = Reason(Code.CANCELLED, subject=actor)
+    if job.state is JobState.PENDING:
+        body = e.JobEnded(job.job, JobState.CANCELLED, reason)
+        return (Draft(body, Origin.OUTSIDE, job.tenant, job.project, actor),)
+    if job.state is not JobState.ACTIVE:
+        return ()
+    drafts = [Draft(e.JobCancelRequested(job.job), Origin.OUTSIDE, job.tenant, job.project, actor)]
+    attempt = state.attempts[attempt_id(job.job, job.attempts)]
+    if attempt.state in ATTEMPT_LIVE and attempt.stop is None:
+        body = e.AttemptStopRequested(attempt.attempt, reason)
+        drafts.append(Draft(body, Origin.DECIDED, job.tenant, job.project, cause=-1))
+    return tuple(drafts)
+
+
 def lost_drafts(state: State, site: SiteName, attempts: Sequence[AttemptId], now: Instant) -> tuple[Draft, ...]:
     """What follows from a site's loss: its attempts are presumed dead and their jobs decided, transfers to it end."""
     reason = Reason(Code.SITE_LOST, subject=site)
     drafts: list[Draft] = []
-    for attempt_id in attempts:
-        attempt = state.attempts[attempt_id]
-        job = state.jobs[attempt.job]
-        drafts.append(Draft(e.AttemptLost(attempt_id, reason), Origin.DECIDED, job.tenant, job.project))
-        if attempt_id == job.newest:
+    for name in attempts:
+        job = state.jobs[state.attempts[name].job]
+        drafts.append(Draft(e.AttemptLost(name, reason), Origin.DECIDED, job.tenant, job.project))
+        if name == job.newest:
             if job.state is JobState.CANCELLING:
                 drafts.append(_end(job, JobState.CANCELLED, Reason(Code.CANCELLED, subject=job.actor)))
             else:

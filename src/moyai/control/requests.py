@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 from moyai.model.events import Signal
 from moyai.model.exchange import Hello, Report
-from moyai.model.ids import JobId, ProjectName, SiteName, TenantName, TextRef
+from moyai.model.ids import JobId, ProjectName, SiteName, TenantName, TextRef, WorkflowId
+from moyai.model.quick import quick
 from moyai.model.site import Link, SiteProfile
+from moyai.model.workflow import TaskOrder
 from moyai.model.workload import DatasetProfile, JobOrder
 
 
@@ -53,6 +55,7 @@ class DeclareSiteDead:
     site: SiteName
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class SubmitJob:
     """A job, resolved from its spec. `request` is the idempotency key."""
@@ -71,6 +74,27 @@ class CancelJob:
 
     actor: str
     job: JobId
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitWorkflow:
+    """A workflow, resolved from its spec. `texts` are those of its tasks, in their order."""
+
+    tenant: TenantName
+    project: ProjectName
+    actor: str
+    request: str
+    name: str
+    tasks: tuple[TaskOrder, ...]
+    texts: tuple[TextRef, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CancelWorkflow:
+    """End a workflow and all its tasks."""
+
+    actor: str
+    workflow: WorkflowId
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +124,7 @@ class Join:
     hello: Hello
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class TakeReport:
     """The next report of a site's incarnation, in order."""
@@ -125,6 +150,8 @@ Request = (
     | DeclareSiteDead
     | SubmitJob
     | CancelJob
+    | SubmitWorkflow
+    | CancelWorkflow
     | TextMissing
     | RegisterDataset
     | Join

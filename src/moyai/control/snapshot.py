@@ -5,21 +5,15 @@ What is unchanged since the last look is the same object as then, so that a plan
 
 from dataclasses import dataclass, field
 
-from moyai.control.apply import history_key
+from moyai.control.estimates import estimate_us, like, remaining_us
 from moyai.control.outcome import waits_until
 from moyai.control.residency import rules
 from moyai.control.state import Attempt, Indexes, Job, State, dataset_key
 from moyai.control.upkeep import holders, is_safe
 from moyai.model.ids import AttemptId, JobId, ManifestId, SiteName
 from moyai.model.lifecycle import AttemptState
-from moyai.model.units import MICROS_PER_SECOND, Instant, after
+from moyai.model.units import Instant, after
 from moyai.plan.types import Busy, DataView, Flow, QueuedJob, SiteView, Snapshot
-
-DEFAULT_RUN_US = 600 * MICROS_PER_SECOND
-"""The estimate for a job that says nothing and whose like has never run."""
-
-OVERRUN_MIN_US = 10 * MICROS_PER_SECOND
-"""An attempt that outruns its estimate is given a quarter of it more, at least this long, as often as it takes."""
 
 
 @dataclass(slots=True)
@@ -27,7 +21,9 @@ class Seen:
     """What the last look made of each pending job and live attempt."""
 
     jobs: dict[JobId, QueuedJob] = field(default_factory=dict[JobId, QueuedJob])
-    busy: dict[AttemptId, Busy] = field(default_factory=dict[AttemptId, Busy])
+    busy: dict[AttemptId, tuple[AttemptState, Instant, Busy]] = field(
+        default_factory=dict[AttemptId, tuple[AttemptState, Instant, Busy]]
+    )  # with its state and, once it runs, its start
 
 
 def snapshot(
@@ -45,12 +41,19 @@ def snapshot(
 
 
 def _all_busy(state: State, indexes: Indexes, now: Instant, seen: Seen) -> tuple[Busy, ...]:
-    before, after_ = seen.busy, dict[AttemptId, Busy]()
-    for attempt in sorted(indexes.live):
-        made, known = _busy(state, state.attempts[attempt], now), before.get(attempt)
-        after_[attempt] = known if known is not None and known == made else made
-    seen.busy = after_
-    return tuple(after_.values())
+    before, seen.busy = seen.busy, {}
+    found: list[Busy] = []
+    for name in sorted(indexes.live):
+        attempt, known = state.attempts[name], before.get(name)
+        mark = attempt.state, attempt.started_at
+        # Beside its state, only time, a stop, or its checkpoints and their sites can change it.
+        moves = attempt.stop is not None or state.jobs[attempt.job].order.checkpoint is not None
+        if known is None or moves or known[:2] != mark or known[2].end <= now:
+            made = _busy(state, attempt, now)
+            known = (*mark, known[2] if known is not None and known[2] == made else made)
+        seen.busy[name] = known
+        found.append(known[2])
+    return tuple(found)
 
 
 def _queue(state: State, indexes: Indexes, now: Instant, seen: Seen) -> tuple[QueuedJob, ...]:
@@ -121,20 +124,13 @@ def _avoid(job: Job, now: Instant) -> tuple[SiteName, ...]:
     return tuple(sorted(site for site, until in job.avoid.items() if until > now))
 
 
-def estimate_us(state: State, job: Job) -> int:
-    """How long a whole run takes: the user's word, else the median of its like, else a default; at most its limit."""
-    runs = sorted(state.history.get(history_key(job), ()))
-    guess = job.order.expect_us or (runs[len(runs) // 2] if runs else DEFAULT_RUN_US)
-    return min(guess, job.order.limit_us) if job.order.limit_us else guess
-
-
 def _busy(state: State, attempt: Attempt, now: Instant) -> Busy:
     job = state.jobs[attempt.job]
     length = max(0, attempt.placement.end - attempt.placement.start)
     begun = attempt.started_at or max(attempt.issued_at, attempt.placement.start)
     end = after(Instant(begun), length)
     while end <= now:
-        end = after(end, max(OVERRUN_MIN_US, (end - begun) // 4))
+        end = after(end, max(1, remaining_us(like(state, job), attempt.covered_us + end - begun)))
     runs = attempt.state is AttemptState.RUNNING
     rule = job.order.checkpoint
     grace_us = rule.grace_us if rule else job.order.grace_us
@@ -154,6 +150,7 @@ def _busy(state: State, attempt: Attempt, now: Instant) -> Busy:
         preemptible=runs and rule is not None and state.sites[attempt.site].reachable,
         unsaved_since=_unsaved_since(state, job, attempt) if runs else Instant(0),
         grace_us=grace_us,
+        deadline=job.order.deadline,
     )
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from moyai.control.flows import Flows
+from moyai.control.restless import Restless
 from moyai.control.usage import Usage
 from moyai.model.codec import decode
 from moyai.model.envelope import GENESIS
@@ -23,13 +25,15 @@ from moyai.model.ids import (
     TenantName,
     TextRef,
     TransferId,
+    WorkflowId,
     attempt_id,
     job_of,
 )
-from moyai.model.lifecycle import ATTEMPT_LIVE, JOB_ENDED, AttemptState, JobState
+from moyai.model.lifecycle import ATTEMPT_LIVE, JOB_ENDED, AttemptState, JobState, WorkflowState
 from moyai.model.reasons import Reason
 from moyai.model.site import Link, SiteProfile
 from moyai.model.units import Instant
+from moyai.model.workflow import Task
 from moyai.model.workload import DatasetProfile, JobOrder
 
 
@@ -123,6 +127,8 @@ class Job:
     moved_bytes: int = 0
     egress_micro_yen: int = 0
     avoid: dict[SiteName, Instant] = field(default_factory=dict[SiteName, Instant])  # sites that failed it, until when
+    workflow: WorkflowId | None = None  # whose task it is
+    task: int = 0  # and which of them
 
     @property
     def newest(self) -> AttemptId | None:
@@ -163,6 +169,26 @@ class Dataset:
     text: TextRef
     manifest: ManifestId | None = None
     problem: str = ""
+    job: JobId | None = None  # the task that makes it, and then `site` is "" until it did
+    keep: bool = True  # stays when no task needs it any more
+
+
+@dataclass(slots=True)
+class Workflow:
+    """A workflow. Its tasks' jobs say where it stands."""
+
+    workflow: WorkflowId
+    tenant: TenantName
+    project: ProjectName
+    actor: str
+    request: str
+    name: str
+    tasks: tuple[Task, ...]
+    submitted_at: Instant
+    submitted_seq: int
+    state: WorkflowState = WorkflowState.ACTIVE
+    reason: Reason | None = None  # of its end
+    ended_at: Instant = Instant(0)
 
 
 CommandRef = str
@@ -197,21 +223,28 @@ class State:
     datasets: dict[str, Dataset] = field(default_factory=dict[str, Dataset])
     requests: dict[str, JobId] = field(default_factory=dict[str, JobId])
     history: dict[str, list[int]] = field(default_factory=dict[str, list[int]])  # run times by project and name, µs
+    tenant_history: dict[TenantName, list[int]] = field(default_factory=dict[TenantName, list[int]])  # run times, µs
     outbox: dict[SiteName, dict[CommandRef, int]] = field(default_factory=dict[SiteName, dict[CommandRef, int]])
+    workflows: dict[WorkflowId, Workflow] = field(default_factory=dict[WorkflowId, Workflow])
 
 
 class Indexes:
     """What is looked up often, derived from a state and kept beside it."""
 
-    __slots__ = ("data_jobs", "live", "pending", "usage")
+    __slots__ = ("data_jobs", "flows", "live", "pending", "restless", "tasks", "usage")
 
     def __init__(self, state: State) -> None:
         self.pending: dict[JobId, None] = {}
         self.live: dict[AttemptId, None] = {}
         self.data_jobs: dict[JobId, None] = {}  # jobs whose datasets or checkpoints may need to move
         self.usage = Usage()
+        self.flows = Flows(state)
+        self.restless = Restless(state, self.flows.users)
+        self.tasks: dict[JobId, tuple[WorkflowId, int]] = {
+            task.job: (name, number) for name, held in state.workflows.items() for number, task in enumerate(held.tasks)
+        }
         for job in sorted(state.jobs.values(), key=lambda j: j.submitted_seq):
-            if job.state is JobState.PENDING:
+            if job.state is JobState.PENDING and job.job not in self.flows.unmet:
                 self.pending[job.job] = None
             if keeps_data(job):
                 self.data_jobs[job.job] = None
@@ -225,7 +258,7 @@ def keeps_data(job: Job) -> bool:
     """Whether the job's datasets or checkpoints may still have to move or be deleted."""
     if job.state in JOB_ENDED:
         return bool(job.checkpoints)
-    return bool(job.order.checkpoint or job.order.data or job.checkpoints)
+    return bool(job.checkpoints or (job.order.data and job.state is not JobState.PENDING))
 
 
 _ENCODER = msgspec.json.Encoder(order="deterministic")

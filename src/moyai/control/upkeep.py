@@ -1,15 +1,17 @@
 """What must move or go without anybody asking: inputs to where they are needed, checkpoints to a second site, and the
-checkpoints that newer ones replaced. One transfer at a time on each link, at its whole pace; inputs before checkpoints.
+checkpoints that newer ones replaced. One transfer at a time on each link, at its whole pace, or several that are small;
+inputs before checkpoints.
 """
 
 from dataclasses import dataclass, field
 
 from moyai.control.bookkeeping import link_between, link_name
 from moyai.control.residency import allowed, reachable_sites, rules
+from moyai.control.restless import Restless
 from moyai.control.state import Attempt, Checkpoint, Indexes, Job, State, dataset_key
 from moyai.model import events as e
 from moyai.model.envelope import Draft, Origin
-from moyai.model.ids import ManifestId, SiteName, transfer_id
+from moyai.model.ids import JobId, ManifestId, SiteName, transfer_id
 from moyai.model.lifecycle import JOB_ENDED, AttemptState
 from moyai.model.reasons import Code, Reason
 from moyai.model.site import Link
@@ -18,13 +20,21 @@ TRANSFER_TRIES = 3
 """Transfers that may fail before an attempt is given up, and towards one site before a checkpoint goes elsewhere."""
 
 
+SMALL_US = 1_000_000
+"""A link takes one transfer more while it needs less than this for all that is on it: nothing small holds it up."""
+MOST_TOGETHER = 256
+"""Transfers on one link at a time."""
+
+
 @dataclass(slots=True)
 class _Round:
     """One pass: the state, the links it has filled, and what it decided."""
 
     state: State
+    restless: Restless
     reachable: list[SiteName]
-    lanes: set[str] = field(default_factory=set[str])  # only asked for membership
+    lanes: dict[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])  # → transfers, their bytes
+    ahead: dict[str, int] = field(default_factory=dict[str, int])  # pace of copies ahead of demand, in bytes a second
     moving: set[tuple[ManifestId, SiteName]] = field(default_factory=set[tuple[ManifestId, SiteName]])
     sending: set[tuple[ManifestId, SiteName]] = field(default_factory=set[tuple[ManifestId, SiteName]])
     drafts: list[Draft] = field(default_factory=list[Draft])
@@ -33,10 +43,13 @@ class _Round:
         """Issue a transfer, unless one is under way or the link is taken."""
         link = link_between(self.state, source, target)
         lane = link_name(source, target)
-        if link is None or lane in self.lanes or (manifest, target) in self.moving:
+        if link is None or (manifest, target) in self.moving:
+            return
+        if not self._free(link, lane):
+            self.restless.queue(lane, job.job, size_bytes)
             return
         ordinal = self.state.transfer_tries.get(f"{manifest}>{target}", 0) + 1
-        self.lanes.add(lane)
+        self.take(lane, size_bytes)
         self.moving.add((manifest, target))
         self.sending.add((manifest, source))
         body = e.TransferIssued(
@@ -45,31 +58,66 @@ class _Round:
             source,
             target,
             size_bytes,
-            link.bytes_per_second,
+            max(1, link.bytes_per_second - self.ahead.get(lane, 0)),
             link.latency_us,
             job.job,
         )
         self.drafts.append(Draft(body, Origin.DECIDED, job.tenant, job.project))
 
+    def _free(self, link: Link, lane: str) -> bool:
+        count, under_way = self.lanes.get(lane, (0, 0))
+        if not count:
+            return True
+        return count < MOST_TOGETHER and under_way < link.bytes_per_second * SMALL_US // 1_000_000
+
+    def room(self, job: JobId, wishes: list[tuple[str, int]]) -> bool:
+        """Whether a job that waits for links alone can move anything now; if so, it waits no more."""
+        links = self.state.links
+        if not any(lane not in links or self._free(links[lane], lane) for lane, _ in wishes):
+            return False
+        for lane, _ in wishes:
+            self.restless.leave(lane, job)
+        return True
+
+    def take(self, lane: str, size_bytes: int) -> None:
+        """A transfer is on a link from now on."""
+        count, under_way = self.lanes.get(lane, (0, 0))
+        self.lanes[lane] = (count + 1, under_way + size_bytes)
+
 
 def upkeep(state: State, indexes: Indexes) -> tuple[Draft, ...]:
     """Transfers to issue, replicas to drop, and attempts to give up because their data is gone."""
-    jobs = [state.jobs[j] for j in sorted(indexes.data_jobs)]
-    if not jobs:
+    restless = indexes.restless
+    if not restless.due:
         return ()
-    work = _Round(state, reachable_sites(state))
+    woken = {} if restless.everything else restless.woken()
+    those = indexes.data_jobs if restless.everything else {**restless.jobs, **woken}
+    jobs = [state.jobs[j] for j in sorted(those) if j in indexes.data_jobs]
+    known = {} if restless.everything else {j: wishes for j, wishes in woken.items() if j not in restless.jobs}
+    restless.rest()
+    work = _Round(state, restless, reachable_sites(state))
+
+    def stirs(job: Job) -> bool:
+        """Whether anything can come of a look at a job."""
+        return job.job not in known or work.room(job.job, known[job.job])
+
     for transfer in state.transfers.values():
-        work.lanes.add(link_name(transfer.source, transfer.target))
+        lane = link_name(transfer.source, transfer.target)
+        if transfer.job is not None:
+            work.take(lane, transfer.size_bytes)
+        else:  # a copy ahead of demand leaves the rest of the link to those that jobs wait for
+            work.ahead[lane] = work.ahead.get(lane, 0) + transfer.bytes_per_second
         work.moving.add((transfer.manifest, transfer.target))
         work.sending.add((transfer.manifest, transfer.source))
     for job in jobs:
-        if job.newest and state.attempts[job.newest].state is AttemptState.ISSUED:
+        if job.newest and state.attempts[job.newest].state is AttemptState.ISSUED and stirs(job):
             _bring_inputs(work, job, state.attempts[job.newest])
     for job in jobs:
-        if job.state not in JOB_ENDED:
+        if job.state not in JOB_ENDED and stirs(job):
             _make_safe(work, job)
     for job in jobs:
-        _drop_old(work, job)
+        if job.job not in known:
+            _drop_old(work, job)
     return tuple(work.drafts)
 
 
@@ -107,7 +155,10 @@ def _bring_inputs(work: _Round, job: Job, attempt: Attempt) -> None:
     if not state.sites[target].reachable:
         return
     for manifest in inputs_of(state, job, attempt.restore):
-        if target in holders(state, manifest) or (manifest, target) in work.moving:
+        if target in holders(state, manifest):
+            continue
+        work.restless.wait(manifest, job.job)
+        if (manifest, target) in work.moving:
             continue
         held = state.manifests.get(manifest)
         source = nearest(state, manifest, held.size_bytes, target) if held else None

@@ -29,15 +29,19 @@ class Usage:
 
     def take(self, placement: Placement, need: Need, sign: int = 1) -> None:
         """Add what `placement` holds; with sign −1, give it back."""
+        nodes, site, flavor = self._nodes, placement.site, placement.flavor
+        cores, memory, accelerators = sign * need.cores, sign * need.memory_bytes, sign * need.accelerators
         for index in placement.nodes:
-            key = (placement.site, placement.flavor, index)
-            use = self._nodes.setdefault(key, NodeUse())
-            use.cores += sign * need.cores
-            use.memory_bytes += sign * need.memory_bytes
-            use.accelerators += sign * need.accelerators
+            key = (site, flavor, index)
+            use = nodes.get(key)
+            if use is None:
+                use = nodes[key] = NodeUse()
+            use.cores += cores
+            use.memory_bytes += memory
+            use.accelerators += accelerators
             if not (use.cores or use.memory_bytes or use.accelerators):
-                del self._nodes[key]
-        self._power_w[placement.site] = self._power_w.get(placement.site, 0) + sign * placement.power_w
+                del nodes[key]
+        self._power_w[site] = self._power_w.get(placement.site, 0) + sign * placement.power_w
 
     def node(self, site: SiteName, flavor: FlavorName, index: int) -> NodeUse:
         """What is taken of one node."""

@@ -3,7 +3,6 @@
 Decoding is strict: a float where an integer belongs, an unknown kind or a missing field is an error.
 """
 
-from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
@@ -23,15 +22,21 @@ def encode(value: object) -> bytes:
     return _ENCODER.encode(value)
 
 
-@cache
-def _decoder(kind: type[Any]) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(kind)
+class _Decoders(dict[type[Any], msgspec.json.Decoder[Any]]):
+    """One for each type, made when it is asked for first."""
+
+    def __missing__(self, kind: type[Any]) -> msgspec.json.Decoder[Any]:
+        made = self[kind] = msgspec.json.Decoder(kind)
+        return made
+
+
+_DECODERS = _Decoders()
 
 
 def decode(data: bytes | msgspec.Raw, kind: type[T]) -> T:
     """The value of type `kind` in `data`. Raises DecodeError."""
     try:
-        return _decoder(kind).decode(data)
+        return _DECODERS[kind].decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise DecodeError(f"{kind.__name__}: {error}") from None
 

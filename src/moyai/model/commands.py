@@ -18,6 +18,7 @@ from moyai.model.ids import (
     TextRef,
     TransferId,
 )
+from moyai.model.quick import quick
 from moyai.model.reasons import Reason
 from moyai.model.workload import CheckpointRule, Need, OnPartition
 
@@ -29,8 +30,10 @@ class Input:
     dataset: DatasetName
     version: int
     manifest: ManifestId
+    name: str = ""  # as the job calls it, where that isn't the dataset's name
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Launch:
     """Run this attempt once everything it needs lies at the site."""
@@ -53,8 +56,10 @@ class Launch:
     restore: ManifestId | None
     covered_us: int
     text: TextRef
+    files: tuple[str, ...] = ()  # to be kept when it succeeded, as its text says where; without them it failed
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Stop:
     """End this attempt: its stop signal, its grace, then the kill. One that was never launched is not launched."""
@@ -63,6 +68,7 @@ class Stop:
     reason: Reason
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Fetch:
     """Copy a manifest here from `source`, no faster than the pace."""
@@ -86,9 +92,10 @@ class Adopt:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """Delete a manifest that nothing needs any more."""
+    """Delete a manifest that nothing needs any more, unless a later report says that a file with its content came."""
 
     manifest: ManifestId
+    reports_through: int = 0  # the reports of the site that control knew
 
 
 Command = Launch | Stop | Fetch | Adopt | Drop

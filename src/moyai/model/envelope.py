@@ -13,6 +13,7 @@ import msgspec
 from moyai.model.codec import DecodeError, decode, encode
 from moyai.model.events import EVENTS, EventBody
 from moyai.model.ids import ProjectName, TenantName
+from moyai.model.quick import quick
 from moyai.model.units import Instant
 from moyai.model.upcast import upcast
 
@@ -31,6 +32,7 @@ class Origin(StrEnum):
     DECIDED = "decided"
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Draft:
     """An event that is not in the log yet.
@@ -49,7 +51,7 @@ class Draft:
     reported_at: Instant | None = None
 
 
-class Envelope(msgspec.Struct, frozen=True):
+class Envelope(msgspec.Struct, frozen=True, gc=False):
     """The fields of a record, as in its bytes."""
 
     seq: int
@@ -68,8 +70,7 @@ class Envelope(msgspec.Struct, frozen=True):
     body: msgspec.Raw
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(msgspec.Struct, frozen=True, gc=False):
     """An event in the log: its envelope's fields, its body (upcast to the newest version), its bytes and their hash."""
 
     seq: int
@@ -107,12 +108,19 @@ def seal(draft: Draft, seq: int, prev_hash: str, recorded_at: Instant, epoch: in
 
     Raises DecodeError where it could not be read again: a float where an integer belongs must never reach the log.
     """
-    kind = type(draft.body).__name__
+    body = draft.body
+    kind = type(body).__name__
+    cls, version = EVENTS[kind]
     cause = draft.cause if draft.cause >= 0 else seq + draft.cause
+    raw = encode(body)
+    decode(raw, cls)
+    for number in (seq, recorded_at, draft.reported_at, epoch, cause):
+        if number is not None and type(number) is not int:
+            raise DecodeError(f"{kind}: its envelope holds {number!r} where an integer belongs")
     envelope = Envelope(
         seq=seq,
         kind=kind,
-        version=EVENTS[kind][1],
+        version=version,
         recorded_at=recorded_at,
         reported_at=draft.reported_at,
         epoch=epoch,
@@ -123,12 +131,8 @@ def seal(draft: Draft, seq: int, prev_hash: str, recorded_at: Instant, epoch: in
         cause=cause,
         origin=draft.origin,
         prev_hash=prev_hash,
-        body=msgspec.Raw(encode(draft.body)),
+        body=msgspec.Raw(raw),
     )
-    decode(envelope.body, EVENTS[kind][0])
-    for number in (seq, recorded_at, draft.reported_at, epoch, cause):
-        if number is not None and type(number) is not int:
-            raise DecodeError(f"{kind}: its envelope holds {number!r} where an integer belongs")
     data = encode(envelope)
     return Record(
         seq,
@@ -142,7 +146,7 @@ def seal(draft: Draft, seq: int, prev_hash: str, recorded_at: Instant, epoch: in
         cause,
         draft.origin,
         prev_hash,
-        draft.body,
+        body,
         data,
         hashlib.sha256(data).hexdigest(),
     )

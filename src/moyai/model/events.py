@@ -17,11 +17,14 @@ from moyai.model.ids import (
     SiteName,
     TextRef,
     TransferId,
+    WorkflowId,
 )
-from moyai.model.lifecycle import JobState
+from moyai.model.lifecycle import JobState, WorkflowState
+from moyai.model.quick import quick
 from moyai.model.reasons import Code, Considered, Reason
 from moyai.model.site import Flavor, Link, SiteProfile
 from moyai.model.units import Instant
+from moyai.model.workflow import Task
 from moyai.model.workload import DatasetProfile, JobOrder
 
 
@@ -107,6 +110,7 @@ class SiteLost:
     by_operator: bool
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class JobSubmitted:
     """A person declared a job. Its words are sealed apart, under `text`."""
@@ -123,6 +127,7 @@ class JobCancelRequested:
     job: JobId
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Placement:
     """Where and when an attempt runs, what that is expected to take (modelled), and why."""
@@ -139,6 +144,7 @@ class Placement:
     considered: tuple[Considered, ...]
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class AttemptIssued:
     """Control placed a job: the launch command of this attempt exists from here on."""
@@ -150,6 +156,7 @@ class AttemptIssued:
     covered_us: int  # run time that checkpoint saves
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class AttemptStarted:
     """An engine reports that all ranks of an attempt run."""
@@ -167,6 +174,7 @@ class AttemptStopRequested:
     reason: Reason
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class AttemptEnded:
     """An engine reports the end of an attempt. Reported once for each attempt; late for one that was presumed lost."""
@@ -201,6 +209,7 @@ class JobRequeued:
     own_failure: bool  # counts against its retries
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class JobEnded:
     """A job is over: committed once, from its highest attempt."""
@@ -240,6 +249,7 @@ class DatasetRejected:
     detail: str
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class CheckpointCompleted:
     """The marker of a checkpoint was renamed into place; the site holds it as `manifest`."""
@@ -251,6 +261,7 @@ class CheckpointCompleted:
     covered_us: int  # run time of the job that it saves, earlier attempts included
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class TransferIssued:
     """Control wants a copy of a manifest at a site."""
@@ -265,6 +276,7 @@ class TransferIssued:
     job: JobId | None = None  # the job that needs it, and pays for it
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class TransferEnded:
     """A transfer is over. Where `stored`, the target acknowledged the whole manifest, verified."""
@@ -290,6 +302,41 @@ class ReplicaDropped:
 
     manifest: ManifestId
     site: SiteName
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowSubmitted:
+    """A person declared a workflow. Its tasks follow, each a `JobSubmitted` in the same append."""
+
+    workflow: WorkflowId
+    name: str
+    tasks: tuple[Task, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowCancelRequested:
+    """A person asked for a workflow's end, and with it for that of all its tasks."""
+
+    workflow: WorkflowId
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowEnded:
+    """Every task of a workflow is over."""
+
+    workflow: WorkflowId
+    state: WorkflowState
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class FileStored:
+    """A task succeeded, and its site keeps a file that it wrote. Reported before the attempt's end."""
+
+    attempt: AttemptId
+    file: str
+    manifest: ManifestId
+    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,6 +375,10 @@ EventBody = (
     | ReplicaDropRequested
     | ReplicaDropped
     | ReportRefused
+    | WorkflowSubmitted
+    | WorkflowCancelRequested
+    | WorkflowEnded
+    | FileStored
 )
 
 EVENTS: dict[str, tuple[type[EventBody], int]] = {

@@ -16,16 +16,19 @@ from moyai.model.events import (
     CheckpointCompleted,
     DatasetAdopted,
     DatasetRejected,
+    FileStored,
     ReplicaDropped,
     TransferEnded,
 )
 from moyai.model.ids import AttemptId, ManifestId, SiteName
+from moyai.model.quick import quick
 from moyai.model.units import Instant
 
 ReportBody = (
     AttemptStarted
     | AttemptEnded
     | CheckpointCompleted
+    | FileStored
     | TransferEnded
     | DatasetAdopted
     | DatasetRejected
@@ -35,6 +38,7 @@ ReportBody = (
 """The events that a site may report."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Report:
     """One numbered report. `reported_at` is the site's wall clock: it never orders or bills alone."""
@@ -67,6 +71,7 @@ class Welcome:
     unknown: tuple[AttemptId, ...] = ()
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Reports in order, from the lowest that is not acknowledged; empty for a mere renewal of the lease."""
@@ -76,6 +81,7 @@ class Batch:
     reports: tuple[Report, ...] = ()
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Ack:
     """Reports up to `through` are durable. Where `renewed`, the lease runs `lease_us` from the sending of the batch."""
@@ -86,6 +92,7 @@ class Ack:
     lease_us: int
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Numbered:
     """A command with its number, and the sealed text it refers to, opened for this delivery."""

@@ -10,6 +10,7 @@ ProjectName = NewType("ProjectName", str)
 DatasetName = NewType("DatasetName", str)
 NodeName = NewType("NodeName", str)
 JobId = NewType("JobId", str)
+WorkflowId = NewType("WorkflowId", str)
 AttemptId = NewType("AttemptId", str)
 """`<job>.<ordinal>`: the fencing token, and the key under which an engine finds the attempt again."""
 TransferId = NewType("TransferId", str)

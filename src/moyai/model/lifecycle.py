@@ -26,9 +26,20 @@ class JobState(StrEnum):
     CANCELLED = "cancelled"
 
 
+class WorkflowState(StrEnum):
+    """Where a workflow stands."""
+
+    ACTIVE = "active"  # tasks wait or run
+    CANCELLING = "cancelling"  # a person asked for its end, and a task still runs
+    SUCCEEDED = "succeeded"  # every task did
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
 ATTEMPT_LIVE = frozenset({AttemptState.ISSUED, AttemptState.RUNNING, AttemptState.STOPPING})
 ATTEMPT_ENDED = frozenset({AttemptState.SUCCEEDED, AttemptState.FAILED, AttemptState.STOPPED})
 JOB_ENDED = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED})
+WORKFLOW_ENDED = frozenset({WorkflowState.SUCCEEDED, WorkflowState.FAILED, WorkflowState.CANCELLED})
 
 _A, _J = AttemptState, JobState
 
@@ -58,3 +69,12 @@ JOB_MOVES: dict[tuple[JobState | None, str], tuple[JobState, ...]] = {
     (_J.CANCELLING, "JobEnded"): (_J.SUCCEEDED, _J.FAILED, _J.CANCELLED),
 }
 """The same for jobs. A pending job succeeds when its lost attempt, still the newest, reports that it did."""
+
+_W = WorkflowState
+WORKFLOW_MOVES: dict[tuple[WorkflowState | None, str], tuple[WorkflowState, ...]] = {
+    (None, "WorkflowSubmitted"): (_W.ACTIVE,),
+    (_W.ACTIVE, "WorkflowCancelRequested"): (_W.CANCELLING,),
+    (_W.ACTIVE, "WorkflowEnded"): (_W.SUCCEEDED, _W.FAILED),
+    (_W.CANCELLING, "WorkflowEnded"): (_W.SUCCEEDED, _W.CANCELLED),
+}
+"""The same for workflows. One that is being cancelled succeeds when its last tasks had ended well by then."""

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from moyai.model.quick import quick
+
 
 class Code(StrEnum):
     """Why something is so. Each member says what the fields of its `Reason` hold."""
@@ -21,16 +23,18 @@ class Code(StrEnum):
     ENGINE_LACKS = "engine-lacks"  # subject: the capability the engine of the site lacks
     # a feasible site was not chosen
     CHOSEN = "chosen"  # subject: site; if it waits for room, detail: the job whose end it awaits, found: µs until then
+    # each with the figure by which it would have to be better to be taken
     DEARER = "dearer"  # found: micro-yen more than the chosen one, lateness included
-    BUSY = "busy"  # found: µs until capacity is free there, later than at the chosen one
+    BUSY = "busy"  # found: µs until capacity is free there
     LATE = "late"  # found: µs past the deadline
     # a job waits
-    CAPACITY = "capacity"  # found: µs until the planned start
+    CAPACITY = "capacity"  # subject: site; detail: the job whose end it awaits; found: µs until its earliest start
     BACKOFF = "backoff"  # found: µs until it may be tried again
     BEHIND = "behind"  # subject: the job of higher value that holds what it needs
     NO_SITE = "no-site"  # every site is excluded
     UNREACHABLE = "unreachable"  # subject: site; it waits for a reported end or an operator's word
     UNPLANNED = "unplanned"  # no plan has seen it yet
+    WAITS_FOR = "waits-for"  # subject: the task that must end before it; found: how many such tasks there are
     # an attempt or a job ended
     EXIT = "exit"  # found: exit code
     SIGNAL = "signal"  # found: signal number
@@ -48,6 +52,8 @@ class Code(StrEnum):
     ENGINE_FORGOT = "engine-forgot"  # the engine no longer knows it
     DATA_LOST = "data-lost"  # subject: a manifest that no reachable site holds any more
     ERASED = "erased"  # its tenant's text was erased
+    UPSTREAM = "upstream"  # subject: a task that did not succeed, which it waited for; of a workflow: which failed it
+    NO_OUTPUT = "no-output"  # subject: a file that the task should have written; detail: what is wrong with it
     RETRIES_SPENT = "retries-spent"  # wanted: retries allowed
     # a report was refused
     UNKNOWN_ATTEMPT = "unknown-attempt"  # subject: attempt
@@ -57,6 +63,7 @@ class Code(StrEnum):
     STALE = "stale"  # subject: job; what it was planned on has changed
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Reason:
     """One reason with its figures; the code says what the fields mean and in which units."""
@@ -68,6 +75,7 @@ class Reason:
     found: int = 0
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Considered:
     """One row of `why`: a candidate site, what running there would mean, and why it was or wasn't taken.

@@ -119,8 +119,11 @@ class WhyView:
     reason: Reason
     considered: tuple[Considered, ...]
     site: str = ""  # where it runs, ran, or is planned to
-    start: int | None = None  # planned, while it waits
+    start: int | None = None  # while it waits: the earliest, if nothing else comes
     deadline: int | None = None
+    awaits: str = ""  # the job whose end this start awaits
+    expect_us: int = 0  # of its whole run, as long as it hasn't ended
+    expect_source: str = ""  # who says so: "user", "history" (of its name), "tenant" (its history), "default"
 
 
 @dataclass(frozen=True, slots=True)

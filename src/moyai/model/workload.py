@@ -1,7 +1,7 @@
 """Workloads as they stand in the log: what a person declared, resolved, in integers.
 
-A job is the only kind yet. A service or a workflow will be an event of its own beside `JobSubmitted`, with an order
-type of its own here; no record that exists changes for it.
+A workflow's tasks are jobs; its graph is an event of its own beside theirs (`moyai.model.workflow`). A service will
+be another, with an order type of its own; no record that exists changes for it.
 """
 
 from dataclasses import dataclass
@@ -77,6 +77,7 @@ class JobText:
     env: tuple[tuple[str, str], ...] = ()
     mounts: tuple[tuple[str, str], ...] = ()  # (dataset, path), in the order of JobOrder.data
     checkpoint_path: str = ""
+    files: tuple[tuple[str, str], ...] = ()  # of a workflow's task: (file that it writes, path in its directory)
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,8 @@ class Draft:
         """Note jobs that get no place."""
         reason = Reason(Code.NO_SITE)
         if offers:
-            reason = Reason(Code.CAPACITY, found=min(q.issue for _, q in offers) - cls.now)
+            option, soonest = min(offers, key=lambda o: (o[1].issue, o[0].site))
+            reason = Reason(Code.CAPACITY, option.site, soonest.awaits, found=soonest.issue - cls.now)
         considered = rows(cls, offers, None, last_start)
         self.left.extend(Left(job, cls, reason, considered) for job in jobs)
         self.value += cls.unplaced * len(jobs)

@@ -173,15 +173,17 @@ class Pool:
     def take(self, size: Size, ranks: int, start: int, end: int, label: str) -> list[int]:
         """Hold `ranks` ranks in [start, end), the fullest nodes that still fit first. Returns the node of each rank.
 
+        Of nodes as full, those that were freed last: what is free for longer before `start` stays free for others.
         The caller knows that they fit.
         """
-        options: list[tuple[int, int, int, int, int, Group]] = []
+        options: list[tuple[int, int, int, int, int, int, Group]] = []
         for group in self.groups.values():
             fit = window(group.ranks(size), start, end)[0]
             if fit:
                 cores, memory_bytes, accelerators = group.least_free(start, end)
-                options.append((accelerators, cores, memory_bytes, group.nodes[0], fit, group))
-        options.sort(key=lambda o: o[:4])
+                changed = max(step[0] for step in group.profile if step[0] <= start)
+                options.append((accelerators, cores, memory_bytes, -changed, group.nodes[0], fit, group))
+        options.sort(key=lambda o: o[:5])
         placed: list[int] = []
         fresh: list[tuple[Profile, Sequence[int]]] = []
         for *_, fit, group in options:
@@ -239,19 +241,20 @@ def _first(steps: tuple[tuple[int, int], ...], start: int, end_of: Callable[[int
 class Feed:
     """The power that a capped site has left over time, in W at its feed."""
 
-    __slots__ = ("steps", "version")
+    __slots__ = ("ends", "steps", "version")
 
     def __init__(self, spare_w: int, held: Iterable[tuple[int, int]] = ()) -> None:
         """`spare_w` is the cap less the idle power of all nodes; `held` is (power in W, end) of what runs now."""
         self.steps: list[tuple[int, int]] = [(ALWAYS, spare_w)]
         self.version = 0
+        self.ends: dict[int, str] = {}  # instant → what ends then
         for power_w, end in held:
             self.take(power_w, ALWAYS, end)
 
     def copy(self) -> "Feed":
         """The same feed, to be changed apart."""
         twin = Feed(0)
-        twin.steps, twin.version = list(self.steps), self.version
+        twin.steps, twin.version, twin.ends = list(self.steps), self.version, dict(self.ends)
         return twin
 
     def spare_w(self, start: int, end: int) -> int:

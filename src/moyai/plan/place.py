@@ -2,8 +2,8 @@
 
 `LivePlanner` is what runs in production: `plan` while the queue is short, classes and prices (`plan.scale`) beyond.
 
-The form for short queues: a greedy in the queue's order with backfill; where the sum of what every job could have at best isn't
-reached, deadlines, preemption, a bound by prices, and for small instances an exact solver.
+The form for short queues: a greedy in the queue's order with backfill; where the sum of what every job could have at
+best isn't reached, deadlines, preemption, a bound by prices, and for small instances an exact solver.
 """
 
 from collections.abc import Sequence

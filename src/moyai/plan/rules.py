@@ -74,7 +74,7 @@ def nearest_miss(misses: list[tuple[str, Reason]], job: QueuedJob) -> tuple[str,
     """Of the flavors of a site that can't hold a job, the one that comes nearest: (flavor or "", reason)."""
     if not misses:
         return "", Reason(Code.NO_FLAVOR, subject=need_text(job.order.need))
-    flavor, reason = max(misses, key=lambda m: (_NEARNESS[m[1].code], m[1].found))
+    flavor, reason = max(misses, key=lambda m: (_NEARNESS[m[1].code], m[1].found - m[1].wanted))
     return ("" if reason.code is Code.NO_FLAVOR else flavor), reason
 
 

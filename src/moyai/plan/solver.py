@@ -45,7 +45,8 @@ def solve(
 
     core = cast("type[highspy.Highs]", highspy.Highs.__mro__[1])
     policy = problem.policy
-    value = [problem.classes[c].unplaced - best[c] if isinstance(c, int) else c.value - best[c.cls] for c in columns]
+    spare = sum(len(cls.jobs) * top for cls, top in zip(problem.classes, best, strict=True)) - worth
+    value = [_left_out(problem, c, best, spare) if isinstance(c, int) else c.value - best[c.cls] for c in columns]
     jobs = [float(len(problem.classes[c if isinstance(c, int) else c.cls].jobs)) for c in columns]
     infinity = highspy.kHighsInf
     model = highspy.HighsLp()
@@ -92,3 +93,12 @@ def solve(
     if info.primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible:
         found = tuple(round(x) for x in highs.getSolution().col_value)
     return Solution(found, (dual + slack) * MICRO_YEN)
+
+
+def _left_out(problem: Problem, cls: int, best: Sequence[int], spare: int) -> int:
+    """What it costs to leave out a job, counted from its best: no more than rules out every plan that does so.
+
+    A plan that is better than the hint loses less than `spare` in all. The whole penalty may be a hundred times that,
+    and what the solver's tolerances hide grows with the figures that it is given.
+    """
+    return max(problem.classes[cls].unplaced - best[cls], -(spare + MICRO_YEN))

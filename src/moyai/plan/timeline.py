@@ -20,6 +20,7 @@ class Quote:
     start: int  # of its work: the data is there
     end: int
     value: int
+    if_free: int  # its value were its nodes and power free at once
     egress_micro_yen: int
     moved_bytes: int
     arrival: Arrival
@@ -83,16 +84,29 @@ class Timeline:
         arrival = self._lanes.arrival(option.moves, option.site, found) if option.moves else _NOTHING
         start = max(found, arrival.at)
         end = start + option.run_us
+        value = if_free = cls.value(option, end, arrival.egress_micro_yen)
+        awaits = ""
+        if found > cls.earliest:
+            if_free = max(value, self._if_free(cls, option))
+            awaits = pool.ends.get(found) or (feed.ends.get(found, "") if feed is not None else "")
         return Quote(
             issue=found,
             start=start,
             end=end,
-            value=cls.value(option, end, arrival.egress_micro_yen),
+            value=value,
+            if_free=if_free,
             egress_micro_yen=arrival.egress_micro_yen,
             moved_bytes=arrival.moved_bytes,
             arrival=arrival,
-            awaits=pool.ends.get(found, "") if found > cls.earliest else "",
+            awaits=awaits,
         )
+
+    def _if_free(self, cls: JobClass, option: Option) -> int:
+        """The value of an option whose nodes and power were free from the start, the links as they are."""
+        if not option.moves:
+            return cls.value(option, cls.earliest + option.run_us, 0)
+        came = self._lanes.arrival(option.moves, option.site, cls.earliest)
+        return cls.value(option, max(cls.earliest, came.at) + option.run_us, came.egress_micro_yen)
 
     def room(self, cls: JobClass, option: Option, quote: Quote) -> int:
         """How many jobs of the class can have the quote at once; one where it moves data, which the next ones share."""
@@ -134,6 +148,7 @@ class Timeline:
         feed = self._feed(option.site)
         if feed is not None:
             feed.take(jobs * option.power_w, quote.issue, quote.end)
+            feed.ends.setdefault(quote.end, label)
         return self._pool(option).take(cls.size, jobs * cls.ranks, quote.issue, quote.end, label)
 
     def _end_of(self, option: Option) -> Callable[[int], int]:
@@ -160,6 +175,10 @@ class Timeline:
             view = next(v for v in self._problem.sites if v.profile.name == site)
             held = [(b.power_w, end) for key, busy in self._busy.items() if key[0] == site for b, end in busy]
             feed = self._feeds[site] = Feed(view.profile.power_cap_w - self._problem.idle_w[site], held)
+            for key, busy in self._busy.items():
+                for b, end in busy if key[0] == site else ():
+                    if b.power_w:
+                        feed.ends.setdefault(end, b.job)
         return feed
 
 

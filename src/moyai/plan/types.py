@@ -6,6 +6,7 @@ from typing import Protocol
 
 from moyai.model.events import Placement
 from moyai.model.ids import AttemptId, DatasetName, FlavorName, JobId, ManifestId, ProjectName, SiteName, TenantName
+from moyai.model.quick import quick
 from moyai.model.reasons import Considered, Reason
 from moyai.model.site import Link, SiteProfile
 from moyai.model.units import MICRO_YEN, MICROS_PER_HOUR, Instant
@@ -23,6 +24,7 @@ class SiteView:
     capabilities: tuple[str, ...] = ()
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Busy:
     """An attempt that holds nodes now, until `end` as far as is known."""
@@ -61,6 +63,7 @@ class DataView:
     purpose: str = ""  # what the job wants it for
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class QueuedJob:
     """A pending job with everything that its placement depends on."""
@@ -125,6 +128,7 @@ class Policy:
     reprice_us: int = 0  # prices are found anew after that long; 0: in every cycle in which a job must wait
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Planned:
     """A placement for a job: to issue now if `issue_at` is not later than the plan's `now`, else a reservation.
@@ -171,7 +175,14 @@ class Plan:
     value_micro_yen: int = 0
     bound_micro_yen: int = 0
     certified: bool = True  # else value and bound are 0: the prices of an earlier plan were used as they were
+    again_at: Instant = Instant(0)  # a job may start then though nothing happened meanwhile; 0: none does
     later: "Later | None" = None  # tells of the jobs of the queue that are neither in `placements` nor in `waiting`
+
+    @property
+    def due(self) -> Instant | None:
+        """When the next plan is due if nothing happens: the first reservation, or `again_at`; None: never."""
+        times = [p.issue_at for p in self.placements if p.issue_at > self.now]
+        return min([*times, self.again_at] if self.again_at > self.now else times, default=None)
 
     @property
     def gap(self) -> float:

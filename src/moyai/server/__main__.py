@@ -4,12 +4,15 @@ import gc
 
 gc.disable()  # nothing that is imported is ever garbage: collected over and over it would cost a tenth of the start
 
+import os  # noqa: E402
 import sys  # noqa: E402
 
-try:
-    from moyai.server.start import main
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the planner's small systems gain nothing by threads that spin
 
-    code = main(sys.argv[1:])
-except KeyboardInterrupt:
-    code = 130
-sys.exit(code)
+from moyai.server.told import end_when_told  # noqa: E402
+
+end_when_told()  # before the rest is imported: that takes a while
+
+from moyai.server.start import main  # noqa: E402
+
+sys.exit(main(sys.argv[1:]))

@@ -21,6 +21,7 @@ from moyai.server.routes_jobs import job_routes
 from moyai.server.routes_log import log_routes
 from moyai.server.routes_output import output_routes
 from moyai.server.routes_sites import site_routes
+from moyai.server.routes_workflows import workflow_routes
 from moyai.server.schema import describe
 from moyai.server.shell import Shell
 from moyai.server.writer import NotStored
@@ -48,7 +49,7 @@ def make_api(shell: Shell) -> FastAPI:
         redirect_slashes=False,
     )
     app.router.routes.extend(exchange_routes(shell))
-    for routes in (job_routes, output_routes, site_routes, data_routes, log_routes):
+    for routes in (job_routes, workflow_routes, output_routes, site_routes, data_routes, log_routes):
         app.include_router(routes(shell))
     app.router.routes.extend(page_routes(shell))
     for kind, handler in HANDLERS.items():

@@ -29,10 +29,10 @@ _LOG = logging.getLogger("moyai.server")
 
 
 def real_plan() -> PlanFunction:
-    """The planner; NumPy and the solver are imported by this call."""
-    from moyai.plan.place import plan
+    """The planner. It imports NumPy and the solver when it first needs them."""
+    from moyai.plan.place import LivePlanner
 
-    return plan
+    return LivePlanner()
 
 
 @dataclass(slots=True)
@@ -51,7 +51,7 @@ class Planner:
     def __init__(self, writer: Writer, policy: Policy, load: Callable[[], PlanFunction] = real_plan) -> None:
         self.figures = PlanFigures()
         self._writer = writer
-        self._policy = policy
+        self.policy = policy
         self._load = load
         self._plan: PlanFunction | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="plan")
@@ -85,7 +85,7 @@ class Planner:
     async def plan_once(self, snapshot: Snapshot, queue: tuple[QueuedJob, ...], now: Instant) -> Plan:
         """A plan that nobody acts on, such as a dry run's."""
         function = await self._loaded()
-        return await self._in_thread(lambda: function(snapshot, queue, now, self._policy))
+        return await self._in_thread(lambda: function(snapshot, queue, now, self.policy))
 
     async def _loaded(self) -> PlanFunction:
         if self._plan is None:
@@ -136,11 +136,9 @@ class Planner:
         return min(took * REST_SHARE, LONGEST_REST_S)
 
     def _plan_at_reservations(self, plan: Plan) -> None:
-        """A placement that is to be issued later needs a plan then."""
-        now = clock.now()
-        due = [p.issue_at - now for p in plan.placements if p.issue_at > plan.now]
-        if due:
-            self._plan_at(asyncio.get_running_loop().time() + max(0.05, min(due) / 1e6))
+        """A placement that is to be issued later needs a plan then, and so may a job that waits for a better time."""
+        if plan.due is not None:
+            self._plan_at(asyncio.get_running_loop().time() + max(0.05, (plan.due - clock.now()) / 1e6))
 
     def _plan_at(self, when: float) -> None:
         if self._timer is not None:

@@ -29,11 +29,12 @@ def data_routes(shell: Shell) -> APIRouter:
 
     @routes.get("/v1/datasets", response_model=list[DatasetView])
     async def datasets() -> Response:
-        """Every version of every dataset."""
+        """Every version of every dataset, and the files of workflows that are there."""
 
         def look(control: Control) -> tuple[DatasetView, ...]:
             """By name and version."""
-            held = control.state.datasets.values()
+            needs = control.indexes.flows.needs
+            held = [d for d in control.state.datasets.values() if d.job is None or (d.manifest and needs(d))]
             inorder = sorted(held, key=lambda d: (d.profile.name, d.profile.version))
             return tuple(dataset_view(control, d) for d in inorder)
 

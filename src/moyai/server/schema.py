@@ -27,6 +27,7 @@ def _body(schema: str) -> dict[str, Any]:
 
 SUBMIT: dict[str, Any] = {**_body("Submission"), "parameters": [_KEY]}
 PLAN: dict[str, Any] = _body("Submission")
+WORKFLOW: dict[str, Any] = {**_body("WorkflowSubmission"), "parameters": [_KEY]}
 DATASET: dict[str, Any] = {**_body("DatasetSpec"), "parameters": [_KEY]}
 BYTES: dict[str, Any] = {
     "requestBody": {
@@ -63,12 +64,13 @@ def _whole(app: FastAPI) -> dict[str, Any]:
     from fastapi.openapi.utils import get_openapi
     from pydantic import TypeAdapter
 
-    from moyai.model.specs.schema import job_schema
+    from moyai.model.specs.schema import job_schema, workflow_schema
     from moyai.server.people import DatasetSpec
 
     document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     schemas: dict[str, Any] = document.setdefault("components", {}).setdefault("schemas", {})
     _add(schemas, "JobSpec", job_schema())
+    _add(schemas, "WorkflowSpec", workflow_schema())
     _add(schemas, "DatasetSpec", DatasetSpec.model_json_schema())
     _add(schemas, "ErrorAnswer", TypeAdapter(ErrorAnswer).json_schema())
     for methods in document["paths"].values():
@@ -77,19 +79,25 @@ def _whole(app: FastAPI) -> dict[str, Any]:
             operation["responses"] |= {"4XX": _ERROR, "5XX": _ERROR}
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
-    schemas["Submission"] = {
+    schemas["Submission"] = _submission("JobSpec")
+    schemas["WorkflowSubmission"] = _submission("WorkflowSpec")
+    return document
+
+
+def _submission(spec: str) -> dict[str, Any]:
+    """The body of a submission of a `spec`."""
+    return {
         "type": "object",
         "required": ["spec"],
         "additionalProperties": False,
         "properties": {
-            "spec": {"$ref": "#/components/schemas/JobSpec"},
+            "spec": {"$ref": f"#/components/schemas/{spec}"},
             "tenant": _NAME,
             "project": _NAME,
             "workdir": {"type": "string", "pattern": "^[0-9a-f]{64}$", "description": "The blob of its directory."},
             "workdir_bytes": {"type": "integer", "minimum": 0, "description": "Its size, unpacked."},
         },
     }
-    return document
 
 
 def _add(schemas: dict[str, Any], name: str, schema: dict[str, Any]) -> None:

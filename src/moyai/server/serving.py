@@ -22,6 +22,7 @@ from moyai.server.shell import Shell
 from moyai.server.show import busy
 from moyai.server.writer import NotStored
 
+COPY_S = 3_600.0
 TICK_S = 0.25
 """How often control looks at the clock."""
 IDLE_S = 600.0
@@ -93,6 +94,7 @@ class Serving:
             loop.create_task(work, name=name)
             for name, work in (
                 ("tick", self._tick()),
+                ("copies", self._copy_ahead()),
                 ("sweep", self._sweep()),
                 ("warm", self._warm()),
                 ("scan", self._scan(scan_until)),
@@ -149,6 +151,18 @@ class Serving:
             except NotStored as error:
                 _LOG.warning("the clock's work is put off: %s", error)
             self._shell.planner.look()
+
+    async def _copy_ahead(self) -> None:
+        """Once an hour, where the policy wants it: bring datasets to where they will be asked for."""
+        writer, policy = self._shell.writer, self._shell.planner.policy
+        if policy.replicate_bytes_per_hour <= 0:
+            return
+        while True:
+            await asyncio.sleep(COPY_S)
+            try:
+                await writer.do(lambda c: (c.replicate(clock.now(), policy), None))
+            except NotStored as error:
+                _LOG.warning("copies ahead of demand are put off: %s", error)
 
     async def _warm(self) -> None:
         """Import the planner once everybody is served."""

@@ -1,6 +1,7 @@
 """The state as the API shows it: views made from control's state, in its own words and units."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from heapq import nlargest
 
 from moyai.control.core import Control
@@ -125,7 +126,9 @@ def _checkpoints(control: Control, job: Job) -> Sequence[CheckpointView]:
 def why_view(control: Control, job: Job, now: Instant) -> WhyView:
     """Why a job stands where it stands."""
     why = control.why(job.job, now)
-    return WhyView(job.job, job.state, why.reason, why.considered, why.site, why.start, job.order.deadline)
+    run_us, source = (why.expects.run_us, why.expects.source.value) if why.expects else (0, "")
+    view = WhyView(job.job, job.state, why.reason, why.considered, why.site, why.start, job.order.deadline)
+    return replace(view, awaits=why.awaits, expect_us=run_us, expect_source=source)
 
 
 def site_status(control: Control, name: SiteName, now: Boot, agent_pid: int | None, problem: str) -> SiteStatus:

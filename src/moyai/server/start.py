@@ -8,7 +8,6 @@ import argparse
 import gc
 import logging
 import os
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 from moyai.server.agents import Agents
 from moyai.server.fleet import Fleet, fleet_of
 from moyai.server.layout import Layout, StartTrouble, listen_loopback, listen_unix
+from moyai.server.told import end_anyway, end_when_told
 
 if TYPE_CHECKING:
     import asyncio
@@ -28,19 +28,18 @@ if TYPE_CHECKING:
 
 BAD_START = 2
 FAILED = 1
-INTERRUPTED = 130
 LOG_BYTES = 4 << 20
 
 _LOG = logging.getLogger("moyai.server")
 
 
 def main(argv: Sequence[str]) -> int:
-    """Be the server of a directory until told to end; the exit code."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # until the loop listens for both
+    """Be the server of a directory until told to end; the exit code. Told before it listens, the process ends here."""
     chosen = _arguments().parse_args(argv)
     layout = Layout(Path(chosen.dir or os.environ.get("MOYAI_DIR") or Path.home() / ".moyai").expanduser())
     agents: Agents | None = None
     lock: int | None = None
+    end_when_told(lambda: _undo(layout, lock, agents))
     try:
         layout.prepare()
         lock = layout.take()
@@ -53,9 +52,6 @@ def main(argv: Sequence[str]) -> int:
         agents = Agents(layout.sites, f"unix:{layout.socket}")
         agents.start(fleet.profiles)
         failed = _serve(layout, fleet, sockets, agents, local=chosen.local, idle_s=chosen.idle_exit)
-    except KeyboardInterrupt:  # before it answered anybody
-        _undo(layout, lock, agents)
-        return INTERRUPTED
     except StartTrouble as trouble:
         _undo(layout, lock, agents)
         print(trouble.message, file=sys.stderr)
@@ -143,8 +139,11 @@ def _serve(
         shell.log.close()
         return serving.failed
 
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(whole())
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            return runner.run(whole())
+    finally:
+        end_anyway()  # the loop gave the signals back as they are in a new process
 
 
 def _loop_factory() -> "Callable[[], asyncio.AbstractEventLoop]":

@@ -5,7 +5,7 @@ agents run, without sockets, disks and processes.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from moyai.agent.core.core import AgentCore
 from moyai.agent.core.effects import Effect, EngineEnd, Start, Write
@@ -15,7 +15,7 @@ from moyai.control.lease import LeaseTable
 from moyai.control.state import State, state_hash
 from moyai.model.envelope import Record
 from moyai.model.events import Outcome
-from moyai.model.exchange import Commands
+from moyai.model.exchange import Commands, Numbered
 from moyai.model.ids import AttemptId, FlavorName, NodeName, ProjectName, SiteName, TenantName, TextRef
 from moyai.model.lifecycle import JOB_ENDED
 from moyai.model.reasons import Code, Reason
@@ -137,7 +137,7 @@ def run_events(jobs: int, planner: Planner, *, sites: int = 3, nodes: int = 16, 
                 keep(control.planned(planner(snapshot, queue, now, policy), now))
         for agent in agents:
             found = control.commands(agent.site, agent.core.cursor, len(log))
-            filled = tuple(replace(n, text='{"run":"true"}') for n in found)
+            filled = tuple(Numbered(n.number, n.kind, n.command, '{"run":"true"}') for n in found)
             agent.do(agent.core.commands(Commands(1, control.state.sites[agent.site].term, filled), now))
             agent.work(boot, now)
             records, ack = control.reports(agent.site, agent.core.batch(10_000), now, boot)

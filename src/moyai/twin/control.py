@@ -14,11 +14,10 @@ from moyai.control.state import State, state_bytes, state_from
 from moyai.model.envelope import GENESIS, Record, open_record
 from moyai.model.exchange import Ack, Batch, Commands, Hello, Welcome
 from moyai.model.ids import SiteName
-from moyai.model.units import Instant
-from moyai.plan.place import plan
-from moyai.plan.types import Plan, Policy
+from moyai.plan.place import LivePlanner
+from moyai.plan.types import Plan, Planner, Policy
+from moyai.twin.agent import POLL_US, Exchange
 from moyai.twin.network import Network
-from moyai.twin.site import POLL_US, Exchange
 from moyai.twin.world import SECOND, Machine, World
 
 LEASE_US = 10 * SECOND
@@ -29,6 +28,8 @@ TICK_US = 300_000
 PLAN_GAP_US = SECOND // 5
 POLICY = Policy(exact_below_cells=0, preempt_gain_milli=200)
 """Greedy alone: an exact solver that stops by the clock would not give the same world twice. Eager to preempt."""
+SCALE_SHARE = 0.25
+"""Of the worlds in which every queue is planned in the form for long ones."""
 
 Answer = Callable[[], None]
 
@@ -88,6 +89,8 @@ class ControlNode(Exchange):
         self.wait_share = 1.0  # of the wait for a silent site's lease; less is a switched-off rule
         self.crash_share = 0.0  # of the commits around which it dies
         self.plan_us: tuple[int, int] = (1_000, 400_000)
+        self.policy = replace(POLICY, scale_from=0) if world.chance(SCALE_SHARE) else POLICY
+        self.planner: Planner = LivePlanner()
         self.commit_us: tuple[int, int] = (100, 8_000)
         self.lives = 0
         self.plans = 0
@@ -105,6 +108,7 @@ class ControlNode(Exchange):
         if self.control is not None:
             return
         self.lives += 1
+        self.planner = LivePlanner()
         self.log.epoch += 1
         self.world.say(f"control: epoch {self.log.epoch} takes over at event {len(self.log.records)}")
         leases = LeaseTable(self.lease_us, DRIFT_PPM)
@@ -184,7 +188,8 @@ class ControlNode(Exchange):
             self._planning = False
             return
         self.plans += 1
-        self.world.after(self.world.between(*self.plan_us), self._planned, life, plan(snapshot, queue, now, POLICY))
+        made = self.planner(snapshot, queue, now, self.policy)
+        self.world.after(self.world.between(*self.plan_us), self._planned, life, made)
 
     def _planned(self, life: int, made: Plan) -> None:
         if life != self.lives or self.control is None:
@@ -192,9 +197,8 @@ class ControlNode(Exchange):
         self._planning = False
         now = self.machine.wall()
         self._queue(self.control.planned(made, now))
-        later = [Instant(p.issue_at) for p in made.placements if p.issue_at > now]
-        if later:
-            self.world.after(min(later) - now, self._due, life)
+        if made.due is not None:
+            self.world.after(made.due - now, self._due, life)
 
     def _due(self, life: int) -> None:
         if life == self.lives and self.control is not None:

@@ -46,7 +46,7 @@ class Desk:
         def answer(refused: Refused | None) -> None:
             if self._world.chance(self.lost):
                 return
-            if refused is not None and isinstance(request, r.SubmitJob | r.RegisterDataset):
+            if refused is not None and isinstance(request, r.SubmitJob | r.SubmitWorkflow | r.RegisterDataset):
                 self._said = refused.message
                 return  # the fleet or its dataset is not declared yet: asked again
             if self._open.pop(number, None) is None:

@@ -27,6 +27,7 @@ class Work:
     failing: int = 0  # its first so many attempts exit with 1
     checkpoint_us: int = 0  # run time between checkpoints; 0: none
     checkpoint_bytes: int = 1_000_000
+    files: tuple[tuple[str, int], ...] = ()  # that a workflow's task writes, with their bytes
 
 
 class AgentDoor(Protocol):

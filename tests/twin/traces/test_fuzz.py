@@ -6,7 +6,7 @@ import json
 from hypothesis import HealthCheck, event, example, given, settings
 from hypothesis import strategies as st
 
-from moyai.twin.traces import azure, gavel, openb, philly, sia, swf, wfformat
+from moyai.twin.traces import alibaba, azure, gavel, openb, philly, sia, swf, wfformat
 from moyai.twin.traces.read import Format, read
 from moyai.twin.traces.summary import table
 from moyai.twin.traces.trace import Limits, TraceError
@@ -27,6 +27,7 @@ FORMS = (  # a loader, what begins its file, what stands between cells, a good r
     (philly.load, ",".join((*philly.COLUMNS, "gpu_time")), ",", "2017-09-04 10:30:41,5,12,a,60"),
     (sia.load, ",".join((*sia.COLUMNS, "batch_size")), ",", "{n},5,bert,12,384"),
     (azure.load, ",".join(azure.COLUMNS), ",", "2023-11-16 18:15:46.68,374,44"),
+    (alibaba.load, ",".join(alibaba.COLUMNS), ",", "A10,1,128,{n}"),
     (openb.load, ",".join(openb.NODE_COLUMNS), ",", "{n},1000,4,2,T4"),
     (openb.load, ",".join(openb.POD_COLUMNS), ",", "{n},1000,4,1,460"),
     (openb.load, ",".join((*openb.POD_COLUMNS, *openb.POD_MORE)), ",", "{n},1500,4,2,1000,T4,LS,3,9,4"),

@@ -111,6 +111,7 @@ def test_json_larger_than_the_bound_is_refused(tmp_path, monkeypatch):
         ("x", "name,cpu_milli,memory_mib,num_gpu,gpu_milli", Format.OPENB),
         ("x", "name,time,application,num_replicas,batch_size", Format.SIA),
         ("x", "TIMESTAMP,ContextTokens,GeneratedTokens", Format.AZURE),
+        ("x", "gpu_model,gpu_capacity_num,cpu_num,node_name", Format.ALIBABA),
         ("x", "; Version: 2.2", Format.SWF),
         ("x", " 1 0 -1 83 1 -1 -1 -1 1200 -1 -1 1 1 -1 -1 1 -1 -1", Format.SWF),
         ("x", "A3C\tpython3\t-n\t1\t10\t0.0\t1", Format.GAVEL),

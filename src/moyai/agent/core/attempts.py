@@ -26,6 +26,7 @@ class Held:
     offered: bool = False
     asked: bool = False
     checkpoints: dict[str, None] = field(default_factory=dict[str, None])
+    stored: dict[str, None] = field(default_factory=dict[str, None])  # files reported in this life of the agent
 
     @property
     def attempt(self) -> AttemptId:
@@ -39,8 +40,8 @@ class Held:
 
     @property
     def owed(self) -> int:
-        """How many reports it may still make for sure: its start and its end."""
-        return 1 if self.mark.started_at else 2
+        """How many reports it may still make for sure: its start and its end, and a workflow's task its files."""
+        return (1 if self.mark.started_at else 2) + len(self.launch.files) - len(self.stored)
 
     @property
     def grace_us(self) -> int:

@@ -124,7 +124,8 @@ class AgentCore(Starts, Holdings):
         """Control's answer to the batch sent at `sent`. One of an older epoch is dropped."""
         if a.epoch < self.meta.epoch:
             return []
-        self._set_meta(replace(self.meta, epoch=a.epoch))
+        if a.epoch > self.meta.epoch:
+            self._set_meta(replace(self.meta, epoch=a.epoch))
         self._acknowledge(a.through)
         if a.renewed:
             self._renew(sent, a.lease_us)
@@ -146,7 +147,7 @@ class AgentCore(Starts, Holdings):
             if not self._take_command(numbered, at):
                 break
             cursor = numbered.number
-        self._set_meta(replace(self.meta, epoch=c.epoch, cursor=cursor))
+        self._set_meta(Meta(meta.site, meta.incarnation, meta.term, c.epoch, cursor, meta.acked))
         return self._take()
 
     def _take_command(self, numbered: Numbered, at: Instant) -> bool:
@@ -164,6 +165,8 @@ class AgentCore(Starts, Holdings):
             case Adopt() as adopt:
                 key = adopt_key(adopt.dataset, adopt.version)
             case Drop() as drop:
+                if self.objects.held.get(drop.manifest, 0) > drop.reports_through:
+                    return True  # asked before control knew of a file with that content: it takes that back
                 key = drop_key(drop.manifest)
         if self.objects.knows(key):
             return True
@@ -177,7 +180,7 @@ class AgentCore(Starts, Holdings):
     def _take_launch(self, numbered: Numbered, launch: Launch, at: Instant) -> bool:
         if launch.attempt in self.attempts:
             return True
-        if len(self.attempts) >= self.limits.attempts or not self._reports.room(2):
+        if len(self.attempts) >= self.limits.attempts or not self._reports.room(2 + len(launch.files)):
             if not self._reports.room(1, reserve=True):
                 return False
             reason = Reason(Code.LAUNCH_FAILED, detail="the agent's journal is full")
@@ -206,4 +209,5 @@ class AgentCore(Starts, Holdings):
     def _acknowledge(self, through: int) -> None:
         if through > self.meta.acked:
             self._out += self._reports.acknowledge(through)
-            self._set_meta(replace(self.meta, acked=through))
+            meta = self.meta
+            self._set_meta(Meta(meta.site, meta.incarnation, meta.term, meta.epoch, meta.cursor, through))

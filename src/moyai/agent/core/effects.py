@@ -6,9 +6,12 @@ answer whoever asked. Every other effect may come again after a crash and must b
 
 from dataclasses import dataclass
 
+import msgspec
+
 from moyai.model.commands import Adopt, Fetch, Launch
 from moyai.model.events import Outcome
 from moyai.model.ids import AttemptId, BlobId, ManifestId
+from moyai.model.quick import quick
 from moyai.model.reasons import Reason
 from moyai.model.units import Instant
 
@@ -16,14 +19,14 @@ FOREVER = 2**62
 """Lease left, in µs, of an attempt whose guard must never stop it for want of a lease."""
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
+class Write(msgspec.Struct, frozen=True, gc=False):
     """Set a key of the journal; None deletes it."""
 
     key: str
     value: bytes | None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Start:
     """Hand the attempt to the engine, under its id. One that it has is not started again; an end is said again.
@@ -87,8 +90,7 @@ class DropObject:
     manifest: ManifestId
 
 
-@dataclass(frozen=True, slots=True)
-class Forget:
+class Forget(msgspec.Struct, frozen=True, gc=False):
     """The end of this attempt is in the journal: the engine may drop its own record of it. Output is kept apart."""
 
     attempt: AttemptId
@@ -98,6 +100,7 @@ Effect = Write | Start | StopEngine | Observe | FetchObject | FetchBlob | AdoptT
 """Everything the core asks for."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class EngineEnd:
     """How an engine says an attempt ended."""
@@ -112,6 +115,7 @@ class EngineEnd:
     nonce: str = ""  # of the start that ended; "" where the engine can't tell starts apart
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Claim:
     """The answer to a rank's start claim. Refused: it leaves without running anything, and `reason` says why."""

@@ -7,7 +7,7 @@ launch/<attempt>             the launch as it came
 mark/<attempt>               what became of it: its claim, its start, its stop
 checkpoint/<attempt>/<name>  a checkpoint of it that was reported
 fetch/<transfer>  adopt/<dataset>@<version>  drop/<manifest>   commands under way
-held/<manifest>              a manifest that lies here
+held/<manifest>              a manifest that lies here, with the report that said so where it is a task's file
 ```
 """
 
@@ -17,16 +17,20 @@ from dataclasses import dataclass, field
 from moyai.model.codec import DecodeError, decode, decode_numbered, decode_report, encode
 from moyai.model.exchange import Numbered, Report
 from moyai.model.ids import SiteName
+from moyai.model.quick import quick
 from moyai.model.reasons import Reason
 from moyai.model.units import Instant
 
 META = "meta"
+REPORTED = b"report/"
+"""Before the number of a report in the entry of a file that lies here."""
 
 
 class ForeignJournal(ValueError):
     """The journal belongs to another site, or its entries can't be read."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Meta:
     """The journal's head. `cursor`: the highest command taken; `acked`: the highest report known to be in the log."""
@@ -39,6 +43,7 @@ class Meta:
     acked: int = 0
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Mark:
     """What became of a launch. The first nonce that claims it holds the claim for good."""
@@ -59,7 +64,7 @@ class Entries:
     marks: dict[str, Mark] = field(default_factory=dict[str, Mark])
     checkpoints: dict[str, dict[str, None]] = field(default_factory=dict[str, dict[str, None]])
     work: dict[str, Numbered] = field(default_factory=dict[str, Numbered])  # fetch/…, adopt/…, drop/…
-    held: dict[str, None] = field(default_factory=dict[str, None])
+    held: dict[str, int] = field(default_factory=dict[str, int])  # → number of its report as a file; 0: it is none
 
 
 def report_key(number: int) -> str:
@@ -95,7 +100,7 @@ def _read_entry(journal: Entries, key: str, value: bytes) -> None:
         case "fetch" | "adopt" | "drop":
             journal.work[key] = decode_numbered(value)
         case "held":
-            journal.held[rest] = None
+            journal.held[rest] = int(value[len(REPORTED) :]) if value.startswith(REPORTED) else 0
         case _:
             raise ForeignJournal(f"journal entry {key!r} is of no known kind; a newer version of Moyai wrote it")
 

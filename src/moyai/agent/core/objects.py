@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 
 from moyai.agent.core.attempts import Held
 from moyai.agent.core.effects import AdoptTree, DropObject, Effect, FetchObject, Write
-from moyai.agent.core.journal import encode
+from moyai.agent.core.journal import REPORTED, encode
 from moyai.model.commands import Adopt, Drop, Fetch
 from moyai.model.exchange import Numbered
 from moyai.model.ids import BlobId, DatasetName, ManifestId, TransferId
@@ -36,8 +36,8 @@ class Objects:
 
     __slots__ = ("_work", "blobs", "held")
 
-    def __init__(self, held: Mapping[str, None], work: dict[str, Numbered]) -> None:
-        self.held: dict[ManifestId, None] = {ManifestId(m): None for m in held}
+    def __init__(self, held: Mapping[str, int], work: dict[str, Numbered]) -> None:
+        self.held: dict[ManifestId, int] = {ManifestId(m): number for m, number in held.items()}
         self.blobs: dict[BlobId, None] = {}  # asked for again after a restart
         self._work = work
 
@@ -59,12 +59,12 @@ class Objects:
         """A command is done with; None where it isn't under way."""
         return self._work.pop(key, None)
 
-    def hold(self, manifest: ManifestId) -> list[Effect]:
-        """A manifest lies here."""
-        if manifest in self.held:
+    def hold(self, manifest: ManifestId, report: int = 0) -> list[Effect]:
+        """A manifest lies here; `report` says so of a task's file."""
+        if manifest in self.held and not report:
             return []
-        self.held[manifest] = None
-        return [Write(f"held/{manifest}", _HERE)]
+        self.held[manifest] = report
+        return [Write(f"held/{manifest}", REPORTED + str(report).encode() if report else _HERE)]
 
     def let_go(self, manifest: ManifestId) -> list[Effect]:
         """A manifest lies here no more."""

@@ -56,6 +56,11 @@ class Reports:
         self._next = max(self._next, through + 1)
         return [Write(report_key(number), None) for number in gone]
 
+    @property
+    def next(self) -> int:
+        """The number of the next report."""
+        return self._next
+
     def holds_end_of(self, attempt: AttemptId) -> bool:
         """Whether the end of that attempt waits to be acknowledged."""
         return any(isinstance(r.body, AttemptEnded) and r.body.attempt == attempt for r in self._waiting.values())

@@ -3,7 +3,8 @@
 from moyai.agent.core.attempts import Held, refused
 from moyai.agent.core.base import Base
 from moyai.agent.core.effects import FOREVER, Claim, Effect, EngineEnd, Forget, Write
-from moyai.model.events import AttemptEnded, AttemptStarted, CapacityReported, CheckpointCompleted, Outcome
+from moyai.agent.core.objects import drop_key
+from moyai.model.events import AttemptEnded, AttemptStarted, CapacityReported, CheckpointCompleted, FileStored, Outcome
 from moyai.model.ids import AttemptId, ManifestId, NodeName
 from moyai.model.reasons import Code, Reason
 from moyai.model.site import Flavor
@@ -94,6 +95,26 @@ class Starts(Base):
         self._out += self.objects.hold(manifest)
         covered_us = held.launch.covered_us + run_us
         self._report(CheckpointCompleted(attempt, name, manifest, size_bytes, covered_us), at)
+        return self._take()
+
+    def going(self, manifest: ManifestId) -> bool:
+        """Whether a manifest is being deleted here: a file with that content must be kept anew once it is gone."""
+        return self.objects.knows(drop_key(manifest))
+
+    def file_stored(
+        self, attempt: AttemptId, file: str, manifest: ManifestId, *, size_bytes: int, at: Instant
+    ) -> list[Effect]:
+        """A task's attempt succeeded, and `file`, one of those that its launch names, lies here as `manifest`.
+
+        To be said of each before `ended`. Nothing where it was said, or the attempt isn't ours.
+        """
+        held = self.attempts.get(attempt)
+        if held is None or file in held.stored or file not in held.launch.files:
+            return []
+        held.stored[file] = None
+        self._reports.owed -= 1
+        self._out += self.objects.hold(manifest, self._reports.next)
+        self._report(FileStored(attempt, file, manifest, size_bytes), at)
         return self._take()
 
     def ended(self, attempt: AttemptId, end: EngineEnd, at: Instant) -> list[Effect]:

@@ -17,11 +17,17 @@ MOUNTS = "mounts"
 
 
 def resolve(
-    spec: JobSpec, now: Instant, workdir: BlobId | None = None, workdir_bytes: int = 0
+    spec: JobSpec,
+    now: Instant,
+    workdir: BlobId | None = None,
+    workdir_bytes: int = 0,
+    *,
+    files: tuple[tuple[str, str], ...] = (),
 ) -> tuple[JobOrder, JobText]:
     """What the log holds of a job, and its tenant's words apart.
 
-    `workdir` is the archive of the directory that `spec.workdir` names, `workdir_bytes` its size unpacked.
+    `workdir` is the archive of the directory that `spec.workdir` names, `workdir_bytes` its size unpacked; `files` are
+    those that a workflow's task writes, with their paths.
     Raises SpecError where the deadline is not after `now`.
     """
     order = JobOrder(
@@ -48,6 +54,7 @@ def resolve(
         env=tuple(sorted(spec.env.items())),
         mounts=tuple((parse_dataset(use.dataset)[0], use.mount or "") for use in spec.data),
         checkpoint_path=(spec.checkpoint.path or "") if spec.checkpoint else "",
+        files=files,
     )
     return order, text
 

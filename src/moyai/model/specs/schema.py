@@ -6,6 +6,8 @@ from pydantic import BaseModel
 
 from moyai.model.specs.fleet import FleetSpec
 from moyai.model.specs.job import JobSpec
+from moyai.model.specs.scenario import ScenarioSpec
+from moyai.model.specs.workflow import WorkflowSpec
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -18,6 +20,16 @@ def job_schema() -> dict[str, Any]:
 def fleet_schema() -> dict[str, Any]:
     """The schema of a fleet file."""
     return _schema(FleetSpec, "Moyai fleet")
+
+
+def scenario_schema() -> dict[str, Any]:
+    """The schema of a scenario file of the twin."""
+    return _schema(ScenarioSpec, "Moyai scenario")
+
+
+def workflow_schema() -> dict[str, Any]:
+    """The schema of a workflow file."""
+    return _schema(WorkflowSpec, "Moyai workflow")
 
 
 def _schema(model: type[BaseModel], title: str) -> dict[str, Any]:

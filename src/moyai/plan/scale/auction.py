@@ -11,7 +11,7 @@ import numpy as np
 
 from moyai.model.units import MICROS_PER_HOUR
 from moyai.plan.pack import Size, size_of
-from moyai.plan.price.fill import largest_gang
+from moyai.plan.price.fill import tightened
 from moyai.plan.price.instance import F32, F64, I64, Instance, per_gpu
 from moyai.plan.problem import PoolKey
 from moyai.plan.scale.board import Shadow
@@ -63,11 +63,10 @@ def bids_of(instance: Instance, hourly: F64) -> tuple[F32, F32]:
     first = np.tile(first, (1, sites)).astype(np.float32)  # (lengths, columns)
     bids = np.full((classes, columns), -np.inf, np.float32)
     least = np.zeros(classes, np.float32)
-    fits = largest_gang(instance, instance.limits) + 1e-6  # (lengths, options)
+    tight = tightened(instance).value
     for length, start, last in instance.chunks():
         value = instance.value[start:last]
-        can = (value > 0) & (fits[length] >= instance.gang[start:last, None])
-        gain = np.where(can, value - priced[length], -np.inf).reshape(len(value), columns, buckets)
+        gain = np.where(tight[start:last] > 0, value - priced[length], -np.inf).reshape(len(value), columns, buckets)
         best = least[start:last] = np.maximum(gain[:, :, 1:].max((1, 2), initial=0.0), 0.0)
         now = value.reshape(len(value), columns, buckets)[:, :, 0]
         wins = (now - own[length].astype(np.float32) - best[:, None]) / first[length]

@@ -13,7 +13,7 @@ from moyai.plan.lanes import Lanes
 from moyai.plan.price.fill import Room, pack
 from moyai.plan.price.instance import I64, Instance, Prices, counted, per_hour, worth
 from moyai.plan.price.instance import Columns as Counts
-from moyai.plan.price.solve import Answer, solve
+from moyai.plan.price.solve import QUICK, Answer, solve
 from moyai.plan.problem import LEAST_LEFT, run_cost
 from moyai.plan.scale.auction import Round, Start, auction, free_units, started
 from moyai.plan.scale.board import Board
@@ -64,7 +64,8 @@ class ScalePlanner:
             self._prices = None
         elif due or found is None:
             self._board.give_back()
-            answer = solve(instance, known)
+            # Prices that must serve for a while aren't worth the last steps.
+            answer = solve(instance, known, QUICK if policy.reprice_us else None)
             self._prices, self._priced_at = answer.prices, now
             found = auction(scene, looked, per_hour(instance, answer.prices), _wishes(instance, answer))
         self._crowded = bool(found.left.any())

@@ -27,6 +27,7 @@ class JobRow:
     cost_micro_yen: int  # nodes, electricity, egress; carbon apart
     energy_j: int
     carbon_mg: int
+    rejected: bool = False  # control refused it: no site could ever run it
 
     @property
     def on_time(self) -> bool | None:
@@ -75,3 +76,10 @@ class Outcome:
     peak_w: int  # all sites together, exact, not from the samples
     wan_bytes: int
     notes: tuple[str, ...] = ()
+    span_us: int = 0  # until the last job came or ended; the sums below end there, what idles when the last job came
+    feed_energy_j: int = 0  # at all feeds, idle nodes included
+    idle_energy_j: int = 0  # the part of it that nodes draw whether they work or not
+    idle_micro_yen: int = 0  # what that part cost
+    idle_carbon_mg: int = 0
+    held_us: int = 0  # accelerators held × µs, at sites that have some
+    units_us: int = 0  # accelerators there × µs

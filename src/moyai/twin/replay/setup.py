@@ -11,6 +11,7 @@ from moyai.model.events import Signal
 from moyai.model.ids import JobId, ProjectName, SiteName, TenantName, job_id
 from moyai.model.site import Link, SiteProfile
 from moyai.model.units import Instant
+from moyai.model.workflow import TaskOrder
 from moyai.model.workload import DatasetProfile, JobOrder
 from moyai.plan.types import Policy
 from moyai.twin.engine import Work
@@ -38,14 +39,30 @@ class Arrival:
 
 
 @dataclass(frozen=True, slots=True)
+class Flow:
+    """A workflow that somebody submits. Its tasks are arrivals, too, under the keys "<key>/<task>", at the same time.
+
+    The planner sees the orders of `tasks`, which name their files; `Arrival.work` says how large those really are.
+    """
+
+    at_us: int
+    tenant: TenantName
+    project: ProjectName
+    key: str
+    name: str
+    tasks: tuple[TaskOrder, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Placed:
-    """A dataset version that lies at a site from the start."""
+    """A dataset version that lies at a site, from the start or from `at_us` on."""
 
     tenant: TenantName
     project: ProjectName
     profile: DatasetProfile
     site: SiteName
     size_bytes: int
+    at_us: int = 0
 
 
 class Mishap(StrEnum):
@@ -77,6 +94,14 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Cancel:
+    """Somebody ends a job that came before; nothing where it is over already."""
+
+    at_us: int
+    job: JobId
+
+
+@dataclass(frozen=True, slots=True)
 class Setup:
     """Everything about a replay but the planner."""
 
@@ -84,9 +109,11 @@ class Setup:
     profiles: tuple[SiteProfile, ...]
     links: tuple[Link, ...]
     arrivals: tuple[Arrival, ...]  # by time
+    workflows: tuple[Flow, ...] = ()  # by time
     datasets: tuple[Placed, ...] = ()
     faults: tuple[Fault, ...] = ()  # by time
     changes: tuple[Change, ...] = ()  # by time
+    cancels: tuple[Cancel, ...] = ()  # by time
     homes: Mapping[TenantName, SiteName] = field(default_factory=dict[TenantName, SiteName])  # for the peers alone
     policy: Policy = field(default_factory=Policy)
     plan_every_us: int = 60_000_000  # between two plans at least

@@ -7,7 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from moyai.model.specs.problems import quoted
-from moyai.twin.traces import azure, gavel, openb, philly, sia, swf, wfformat
+from moyai.twin.traces import alibaba, azure, gavel, openb, philly, sia, swf, wfformat
 from moyai.twin.traces.naming import stem
 from moyai.twin.traces.opening import bytes_of, head_of, lines_of
 from moyai.twin.traces.rows import Wrong, cells
@@ -26,6 +26,7 @@ class Format(StrEnum):
     SIA = "sia"
     WFFORMAT = "wfformat"
     AZURE = "azure"
+    ALIBABA = "alibaba-2026"
 
 
 _TABLES: tuple[tuple[Format, tuple[str, ...]], ...] = (
@@ -34,6 +35,7 @@ _TABLES: tuple[tuple[Format, tuple[str, ...]], ...] = (
     (Format.OPENB, openb.POD_COLUMNS),
     (Format.SIA, sia.COLUMNS),
     (Format.AZURE, azure.COLUMNS),
+    (Format.ALIBABA, alibaba.COLUMNS),
 )
 _NAMES: tuple[tuple[str, Format], ...] = (
     (r"\.swf\b", Format.SWF),
@@ -42,6 +44,7 @@ _NAMES: tuple[tuple[str, Format], ...] = (
     (r"philly.*\.csv\b", Format.PHILLY),
     (r"openb.*\.csv\b", Format.OPENB),
     (r"azurellm.*\.csv\b", Format.AZURE),
+    (r"spot_node.*\.csv\b", Format.ALIBABA),
     (r"workload-[0-9]+\.csv\b", Format.SIA),
 )
 _LINES: dict[Format, Load] = {
@@ -50,6 +53,7 @@ _LINES: dict[Format, Load] = {
     Format.OPENB: openb.load,
     Format.SIA: sia.load,
     Format.AZURE: azure.load,
+    Format.ALIBABA: alibaba.load,
 }
 
 

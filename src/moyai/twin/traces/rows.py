@@ -99,8 +99,10 @@ def table(
         raise bad.refuse(f"the header has no {', '.join(missing)}; its columns are {quoted(', '.join(names))}", first)
     width = len(names)
     # The cell after the last one is "", for what is optional and not there.
-    take: Callable[[list[str]], tuple[str, ...]] = itemgetter(
-        *(names.index(name) if name in names else width for name in (*columns, *optional))
+    places = [names.index(name) if name in names else width for name in (*columns, *optional)]
+    # With one place, an itemgetter would give a text and no tuple.
+    take: Callable[[list[str]], tuple[str, ...]] = (
+        itemgetter(*places) if len(places) > 1 else lambda row: (row[places[0]],)
     )
     for number, text in found:
         try:

@@ -62,9 +62,10 @@ def prepare(host: Host, launch: Launch, text: JobText) -> Start:
     paths = _wanted_paths(text)
     for use in launch.inputs:
         tree = tree_path(host.places.objects, use.manifest)
-        path = paths.get(use.dataset, [])
+        name = use.name or use.dataset
+        path = paths.get(name, [])
         seen = _show(host, tree, path.pop(0) if path else "", work, mounts, writable=False)
-        env[f"MOYAI_DATA_{_variable(use.dataset)}"] = seen
+        env[f"MOYAI_DATA_{_variable(name)}"] = seen
     if launch.checkpoint is not None:
         env["MOYAI_CHECKPOINT"] = _show(host, kept, text.checkpoint_path, work, mounts, writable=True)
     command = [host.shell, "-c", _script(text)]

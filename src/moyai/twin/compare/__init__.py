@@ -1,0 +1,1 @@
+"""Many replays of one scenario: every policy under every seed, side by side."""

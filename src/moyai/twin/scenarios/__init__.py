@@ -1,0 +1,1 @@
+"""Scenarios: a YAML file, and a trace or made-up work, become what a replay starts from."""
