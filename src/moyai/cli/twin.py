@@ -1,5 +1,6 @@
 """`moyai twin replay|compare`: the same control plane on virtual time, under made-up or real work."""
 
+import os
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from moyai.model.specs.scenario import ScenarioSpec
     from moyai.twin.compare.task import Run, Source, Task
     from moyai.twin.traces.read import Format
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # a replay is the work of one core: more threads would only spin
 
 app = group_app(t("cli.twin.help"))
 
@@ -87,8 +90,6 @@ def compare(  # noqa: PLR0917 - each is an option
     as_json: AsJson = False,
 ) -> None:
     """Replay a scenario by several policies under several seeds; show means and intervals."""
-    import os
-
     with trouble():
         from moyai.twin.compare.task import Source, Task, opened
 

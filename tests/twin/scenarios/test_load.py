@@ -50,6 +50,11 @@ def test_faults_and_policy() -> None:
     assert found.policy.carbon_micro_yen_per_kg == 40_000_000
 
 
+def test_a_guaranteed_share_reaches_the_planner() -> None:
+    found = scenario(TEXT, ("home: east", "home: east, guaranteed_percent: 12.5"))
+    assert found.policy.share_milli == {"acme": 125}
+
+
 def test_everything_written_survives_a_round_trip() -> None:
     for name in built_in():
         spec = load(name).spec
@@ -63,6 +68,7 @@ def test_everything_written_survives_a_round_trip() -> None:
         ((("count: 4", "count: 0"),), "count: 4", "sites[0].flavors[0].count: '0' is out of range"),
         ((("[east, west]", "[east, north]"),), "[east, west]", "links[0].between[1]: 'north' is no site of this file"),
         ((("home: east", "home: south"),), "home: east", "tenants[0].home: 'south' is no site of this file"),
+        ((("home: east", "home: east, guaranteed_percent: 60}\n  - {name: zeta, home: west, guaranteed_percent: 50"),), "tenants:", "guarantees 110 % of the fleet"),
         ((("over: 6h", "over: -6h"),), "over: 6h", "jobs.synthetic.over: '-6h' is no span of time"),
         ((("over: 6h", "over: 6"),), "over: 6h", "has no unit"),
         ((("median: 20m", "median: 20 fortnights"),), "median: 20m", "is no span of time"),

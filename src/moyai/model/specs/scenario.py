@@ -246,6 +246,10 @@ class ScenarioSpec(Spec):
         names = [site.name for site in self.sites]
         bad = _named_twice(names, "sites")
         bad += _named_twice([tenant.name for tenant in self.tenants], "tenants")
+        given = sum(tenant.guaranteed_percent for tenant in self.tenants)
+        if given > 100:
+            wrong = f"guarantees {given:f} % of the fleet to its tenants"
+            bad.append(BadValue(wrong, "let `guaranteed_percent` sum to 100 at most", "", ("tenants",)))
         bad += _named_twice([dataset.name for dataset in self.datasets], "datasets")
         if not names:
             bad.append(BadValue("names no site", "list one at least", "", ("sites",)))

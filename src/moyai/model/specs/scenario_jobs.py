@@ -276,3 +276,8 @@ class TenantSpec(Part):
     weight: Annotated[Decimal, decimal(0, 1_000)] = Field(
         default=Decimal(1), description="What its work is worth, beside that of others.", examples=[1.5]
     )
+    guaranteed_percent: Annotated[Decimal, decimal(0, 100)] = Field(
+        default=Decimal(0),
+        description="Of the fleet. What it leaves unused, others borrow; who lent goes first for a while.",
+        examples=[25],
+    )

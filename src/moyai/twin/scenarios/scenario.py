@@ -96,7 +96,8 @@ def resolve(spec: ScenarioSpec, base: Path) -> Scenario:
         )
     )
     weights = {TenantName(tenant.name): int(tenant.weight * 1_000) for tenant in spec.tenants if tenant.weight != 1}
-    policy = replace(_policy(spec.policy), tenant_weight_milli=weights)
+    shares = {TenantName(t.name): int(t.guaranteed_percent * 10) for t in spec.tenants if t.guaranteed_percent}
+    policy = replace(_policy(spec.policy), tenant_weight_milli=weights, share_milli=shares)
     return Scenario(spec, base, profiles, links, placed, faults, policy)
 
 
