@@ -155,6 +155,9 @@ def test_a_job_whose_deadline_is_near_stops_one_that_can_wait():
     policy = Policy(miss_milli=1_000)
     assert [s.attempt for s in made(snapshot, urgent, policy=policy).preemptions] == ["v.1"]
     assert made(snapshot, patient, policy=policy).preemptions == ()
+    stopping = replace(held[0], preemptible=False, end=Instant(NOW + MINUTE))  # one that was asked to stop is enough
+    two = fleet(site("a", 30, flavor(2)), busy=[stopping, busy("w", "a", [1], 9 * HOUR, preemptible=True)])
+    assert made(two, urgent, policy=policy).preemptions == ()
 
 
 def test_data_that_must_move_delays_the_start_and_costs():

@@ -14,6 +14,8 @@ from moyai.plan.scale.classes import NEVER, run_hours
 from moyai.plan.scale.table import Scene, Table
 from moyai.plan.types import Busy, Preemption, QueuedJob
 
+SOON_US = 120_000_000
+"""What ends within that time is waited for."""
 _COLUMNS = 3
 """Columns of a class that are looked at, those first in which it gains most."""
 
@@ -27,8 +29,11 @@ def preemptions(scene: Scene, table: Table, found: Round) -> tuple[Preemption, .
     """
     policy = scene.problem.policy
     victims: dict[PoolKey, list[Busy]] = {}
+    going: dict[PoolKey, list[Busy]] = {}  # at an end, or asked to stop: nobody need be stopped for whom they make room
     for busy in scene.board.held.values():
-        if busy.preemptible:
+        if busy.end <= scene.now + SOON_US:
+            going.setdefault((busy.site, busy.flavor), []).append(busy)
+        elif busy.preemptible:
             victims.setdefault((busy.site, busy.flavor), []).append(busy)
     if not victims or policy.preemptions_per_cycle <= 0:
         return ()
@@ -52,7 +57,7 @@ def preemptions(scene: Scene, table: Table, found: Round) -> tuple[Preemption, .
             key = (at[0].profile.name, at[1].name)
             may = [b for b in victims.get(key, ()) if b.priority < job.order.priority + equals]
             may.sort(key=lambda b: (b.priority, b.deadline is not None, b.unsaved_us(scene.now), b.attempt))
-            chosen = _enough(scene.board, key, job, may[:MOST_VICTIMS])
+            chosen = _enough(scene.board, key, job, going.get(key, ()), may[:MOST_VICTIMS])
             if chosen is None or len(chosen) > policy.preemptions_per_cycle - len(stops):
                 continue
             lost = sum(loss(scene.problem, b, run_us) for b in chosen)
@@ -64,23 +69,26 @@ def preemptions(scene: Scene, table: Table, found: Round) -> tuple[Preemption, .
     return tuple(stops)
 
 
-def _enough(board: Board, key: PoolKey, job: QueuedJob, may: Sequence[Busy]) -> list[Busy] | None:
-    """Of `may`, in order, those without which a job would not fit; None where all of them are not enough."""
+def _enough(
+    board: Board, key: PoolKey, job: QueuedJob, going: Sequence[Busy], may: Sequence[Busy]
+) -> list[Busy] | None:
+    """Of `may`, in order, those that make room for a job beside what is `going`.
+
+    None where all of them are not enough, or none is needed.
+    """
     size, ranks = size_of(job.order.need), job.order.nodes
     pool = board.pools[key]
     free: dict[int, Size] = {}
     room = pool.room(size)
     chosen: list[Busy] = []
-    for busy in may:
+    for n, busy in enumerate((*going, *may)):
         if room >= ranks:
             break
-        gives, other = 0, size_of(busy.need)
+        other = size_of(busy.need)
         for node in busy.nodes:
             old = free.get(node, pool.free[node])
             new = free[node] = (old[0] + other[0], old[1] + other[1], old[2] + other[2])
-            gives += ranks_of(*new, size) - ranks_of(*old, size)
-        room += gives
-        chosen.append(busy)
-    if room < ranks or not chosen:
-        return None
-    return chosen
+            room += ranks_of(*new, size) - ranks_of(*old, size)
+        if n >= len(going):
+            chosen.append(busy)
+    return chosen if room >= ranks and chosen else None
