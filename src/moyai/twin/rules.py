@@ -4,7 +4,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from enum import StrEnum
 
-from moyai.control import handle, reports
+from moyai.control import core, reports
 from moyai.control.requests import TakeReport
 from moyai.control.state import Attempt, Job, State
 from moyai.model.envelope import Draft, Origin
@@ -24,7 +24,7 @@ class Rule(StrEnum):
 
 
 _after_end = reports.after_end
-_report_drafts = handle.report_drafts
+_report_drafts = core.report_drafts
 
 
 def _unfenced(job: Job, attempt: Attempt, outcome: Outcome, reason: Reason, now: Instant) -> tuple[Draft, ...]:
@@ -51,11 +51,11 @@ def without(rule: Rule | None) -> Generator[None]:
         case Rule.FENCE:
             reports.after_end = _unfenced
         case Rule.REPORT_DEDUP:
-            handle.report_drafts = _as_often_as_it_comes
+            core.report_drafts = _as_often_as_it_comes
         case _:
             pass
     try:
         yield
     finally:
         reports.after_end = _after_end
-        handle.report_drafts = _report_drafts
+        core.report_drafts = _report_drafts
