@@ -242,6 +242,15 @@ def test_a_long_queue_of_equal_jobs_fills_what_is_free_and_no_more():
     assert plan.gap < 0.05
 
 
+def test_prices_don_t_outlive_a_clock_that_is_set_back():
+    queue = tuple(job(f"j{i}", HOUR, at=i) for i in range(30))
+    snapshot, planner = fleet(site("a", 30, flavor(2))), ScalePlanner()
+    for now in (NOW + 5 * HOUR, NOW):
+        plan = planner(snapshot, queue, Instant(now), Policy())
+        assert plan.later.of(queue[-1].job) is not None
+        assert plan.certified
+
+
 def test_an_attempt_that_is_unknown_or_gone_is_no_matter():
     planner = ScalePlanner()
     strange = Busy(

@@ -56,7 +56,8 @@ class ScalePlanner:
         if known is not None and known.capacity.shape != instance.capacity.shape:
             known = None
         prices = known or Prices(np.zeros(instance.capacity.shape), np.zeros(instance.power.shape))
-        due = known is None or now - self._priced_at >= policy.reprice_us
+        # Outside of that time, also before it: a clock that was set back must not make old prices last.
+        due = known is None or not 0 <= now - self._priced_at < policy.reprice_us
         # Where jobs had to wait a moment ago, they will again: prices come first.
         found = None if due and self._crowded else auction(scene, looked, per_hour(instance, prices))
         answer: Answer | None = None
