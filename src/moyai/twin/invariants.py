@@ -37,8 +37,8 @@ def findings(log: Log, control: Control, jobs: Sequence[JobId], middle: int) -> 
     except CorruptRecord as error:
         yield f"the log does not verify: {error}"
         return
-    yield from _read(records)
-    yield from _jobs_ended(control, jobs)
+    yield from of_log(records)
+    yield from of_jobs(control, jobs)
     yield from _replay(control.state, records, middle)
 
 
@@ -54,6 +54,7 @@ class _Reader:
         self.newest: dict[JobId, AttemptId] = {}
         self.profiles: dict[SiteName, SiteProfile] = {}
         self.reports: dict[str, int] = {}
+        self.live: dict[AttemptId, None] = {}  # in the order of their issue
 
     def attempt(self, seq: int, attempt: AttemptId, event: str, to: AttemptState) -> None:
         """One move of an attempt."""
@@ -61,6 +62,8 @@ class _Reader:
         if to not in ATTEMPT_MOVES.get((before, event), ()):
             self.problems.append(f"event {seq}: {attempt} went from {before} to {to} by {event}")
         self.attempts[attempt] = to
+        if to not in ATTEMPT_LIVE:
+            self.live.pop(attempt, None)
 
     def job(self, seq: int, job: JobId, event: str, to: JobState) -> None:
         """One move of a job."""
@@ -75,7 +78,7 @@ class _Reader:
         expected = ordinal_of(self.newest[job]) + 1 if job in self.newest else 1
         if ordinal_of(body.attempt) != expected:
             self.problems.append(f"event {seq}: {body.attempt} issued, but ordinal {expected} is next")
-        live = [a for a, s in self.attempts.items() if s in ATTEMPT_LIVE]
+        live = list(self.live)
         if any(job_of(a) == job for a in live):
             self.problems.append(f"event {seq}: {body.attempt} issued while another attempt of its job is live")
         self.newest[job] = body.attempt
@@ -109,7 +112,8 @@ class _Reader:
             self.problems.append(f"event {seq}: {site} draws {power_w} W of {profile.power_cap_w} W")
 
 
-def _read(records: Sequence[Record]) -> Iterator[str]:
+def of_log(records: Sequence[Record]) -> Iterator[str]:
+    """What is wrong with a log alone: moves that no table has, a fence that was passed, capacity promised twice."""
     reader = _Reader()
     epoch = 0
     for record in records:
@@ -150,9 +154,8 @@ def _follow(reader: _Reader, record: Record) -> None:
         case e.AttemptIssued():
             reader.attempt(seq, body.attempt, "AttemptIssued", AttemptState.ISSUED)
             reader.job(seq, job_of(body.attempt), "AttemptIssued", JobState.ACTIVE)
-            reader.attempts.pop(body.attempt)
             reader.issued(seq, body)
-            reader.attempts[body.attempt] = AttemptState.ISSUED
+            reader.live[body.attempt] = None
         case e.AttemptStarted():
             stopping = reader.attempts.get(body.attempt) is AttemptState.STOPPING
             to = AttemptState.STOPPING if stopping else AttemptState.RUNNING
@@ -167,7 +170,8 @@ def _follow(reader: _Reader, record: Record) -> None:
             pass
 
 
-def _jobs_ended(control: Control, jobs: Sequence[JobId]) -> Iterator[str]:
+def of_jobs(control: Control, jobs: Sequence[JobId]) -> Iterator[str]:
+    """What is wrong with jobs that should have ended, each with its reason."""
     for name in jobs:
         job = control.state.jobs.get(name)
         if job is None:
