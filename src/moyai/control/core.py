@@ -12,6 +12,7 @@ from moyai.control.apply import apply, now_of
 from moyai.control.decide import decide
 from moyai.control.handle import Refused, handle
 from moyai.control.lease import LeaseTable
+from moyai.control.migrate import migrate
 from moyai.control.outbox import command_of
 from moyai.control.outcome import waits_until
 from moyai.control.replicate import replicate
@@ -176,6 +177,12 @@ class Control:
         if budget <= 0:
             return ()
         return self._commit(replicate(self.state, self.indexes, now, budget_bytes=budget, cap_bytes=cap), now)
+
+    def migrate(self, now: Instant, policy: Policy) -> tuple[Record, ...]:
+        """Stop a few attempts whose jobs are cheaper elsewhere, where the policy wants that. For every ten minutes."""
+        if policy.migrations_per_round <= 0:
+            return ()
+        return self._commit(migrate(self.state, self.indexes, now, policy), now)
 
     def why(self, job: JobId, now: Instant) -> Why:
         """The reasons of a job. Raises KeyError."""

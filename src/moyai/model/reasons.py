@@ -43,7 +43,7 @@ class Code(StrEnum):
     OUT_OF_MEMORY = "out-of-memory"  # wanted: bytes allowed
     CANCELLED = "cancelled"  # subject: actor
     PREEMPTED = "preempted"  # subject: the job that took its place
-    MIGRATED = "migrated"  # subject: the site it moves to
+    MIGRATED = "migrated"  # subject: the site it was cheaper at; found: micro-yen that the move gains
     SUPERSEDED = "superseded"  # a newer attempt holds the fence
     LEASE_EXPIRED = "lease-expired"  # its guard stopped it: the agent or control was out of reach
     START_REFUSED = "start-refused"  # the one start claim was gone, or the lease was over

@@ -124,6 +124,9 @@ class Policy:
     exact_seconds: float = 0.5  # the solver's own limit; only its bound and feasible answers are used
     replicate_bytes_per_hour: int = 0  # copies of datasets ahead of demand may move so much; 0: none are made
     replicate_bytes_per_site: int = 0  # they may take so much of one site's disk; 0: no cap
+    migrations_per_round: int = 0  # running jobs that may be moved to a cheaper site, where none waits; 0: none are
+    migrate_gain_milli: int = 200  # a move must gain this many thousandths of what the rest of the run costs
+    migrate_after_us: int = MICROS_PER_HOUR // 2  # an attempt runs at least so long before it is moved
     scale_from: int = 200  # jobs in the queue from which on it is planned by classes and prices
     reprice_us: int = 0  # prices are found anew after that long; 0: in every cycle in which a job must wait
 

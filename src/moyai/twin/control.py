@@ -26,8 +26,12 @@ DRIFT_PPM = 50_000
 
 TICK_US = 300_000
 PLAN_GAP_US = SECOND // 5
-POLICY = Policy(exact_below_cells=0, preempt_gain_milli=200)
-"""Greedy alone: an exact solver that stops by the clock would not give the same world twice. Eager to preempt."""
+POLICY = Policy(
+    exact_below_cells=0, preempt_gain_milli=200, migrations_per_round=2, migrate_gain_milli=50, migrate_after_us=SECOND
+)
+"""Greedy alone: an exact solver that stops by the clock would not give the same world twice. Eager to stop work."""
+MOVE_TICKS = 20
+"""Between two looks for what to move."""
 SCALE_SHARE = 0.25
 """Of the worlds in which every queue is planned in the form for long ones."""
 
@@ -94,6 +98,7 @@ class ControlNode(Exchange):
         self.commit_us: tuple[int, int] = (100, 8_000)
         self.lives = 0
         self.plans = 0
+        self._ticks = 0
         self._pending: list[Record] = []
         self._answers: list[Answer] = []
         self._committing = False
@@ -209,6 +214,9 @@ class ControlNode(Exchange):
         if life != self.lives or self.control is None:
             return
         records = self.control.tick(self.machine.wall(), self.machine.boot())
+        self._ticks += 1
+        if self._ticks % MOVE_TICKS == 0:
+            records += self.control.migrate(self.machine.wall(), self.policy)
         if records:
             self._queue(records)
         if self.control.needs_plan:

@@ -168,6 +168,11 @@ class PolicySpec(Part):
     preemptions_per_cycle: Annotated[int | None, optional(whole(0, 100_000))] = Field(
         default=None, description="How many attempts one plan may stop.", examples=[4]
     )
+    migrations_per_round: Annotated[int | None, optional(whole(0, 100_000))] = Field(
+        default=None,
+        description="How many running jobs may be moved to a cheaper site every ten minutes, where no job waits.",
+        examples=[4],
+    )
 
 
 def _instant(text: str) -> Instant:

@@ -12,6 +12,7 @@ from moyai.control import requests as r
 from moyai.control.core import Control
 from moyai.control.handle import Refused
 from moyai.control.lease import LeaseTable
+from moyai.control.migrate import EVERY_US as MOVE_US
 from moyai.control.replicate import EVERY_US
 from moyai.control.state import State
 from moyai.model import events as e
@@ -159,6 +160,8 @@ class _Replay:
                 self._place(placed)
         if setup.policy.replicate_bytes_per_hour > 0:
             self.agenda.at(EVERY_US, self._copy_ahead, 0)
+        if setup.policy.migrations_per_round > 0:
+            self.agenda.at(MOVE_US, self._move, 0)
         for fault in setup.faults:
             self.agenda.at(fault.at_us, self._fault, fault)
         for change in setup.changes:
@@ -177,6 +180,12 @@ class _Replay:
         self._take(self.control.replicate(self.world.wall, self.setup.policy))
         if self.coming or self.control.state.seq != seq:
             self.agenda.at(self.agenda.now + EVERY_US, self._copy_ahead, self.control.state.seq)
+
+    def _move(self, seq: int) -> None:
+        """Every ten minutes, while anything runs or will come."""
+        self._take(self.control.migrate(self.world.wall, self.setup.policy))
+        if self.coming or self.control.indexes.live or self.control.state.seq != seq:
+            self.agenda.at(self.agenda.now + MOVE_US, self._move, self.control.state.seq)
 
     # -- from outside ----------------------------------------------------------------------------------------------
 

@@ -143,4 +143,6 @@ def _policy(spec: PolicySpec) -> Policy:
         policy = replace(policy, horizon_us=span_us(spec.horizon))
     if spec.preemptions_per_cycle is not None:
         policy = replace(policy, preemptions_per_cycle=spec.preemptions_per_cycle)
+    if spec.migrations_per_round is not None:
+        policy = replace(policy, migrations_per_round=spec.migrations_per_round)
     return policy
