@@ -82,7 +82,7 @@ def lifted(snapshot: Snapshot, it: QueuedJob, r: Considered) -> tuple[Snapshot, 
             source = SiteName(reason.detail.split(", ")[0])
             key = link_key(source, SiteName(r.site))
             return replace(snapshot, links={**snapshot.links, key: Link(*key, 10**8, 1_000, MICRO_YEN)}), it
-        case Code.LAUNCH_FAILED:
+        case Code.AVOIDED:
             return snapshot, replace(it, avoid=tuple(s for s in it.avoid if s != r.site))
         case _:
             raise AssertionError(f"{reason.code} excludes no site")

@@ -278,7 +278,7 @@ def test_a_site_that_failed_to_launch_it_is_avoided_while_another_will_do():
     avoided = job("j", avoid=(SiteName("a"),))
     result = made(snapshot, avoided)
     assert where(result)["j"][0] == "b"
-    assert row(result.placements[0].placement.considered, "a").reason.code is Code.LAUNCH_FAILED
+    assert row(result.placements[0].placement.considered, "a").reason.code is Code.AVOIDED
     assert where(made(fleet(site("a", 10)), avoided))["j"][0] == "a"
 
 

@@ -176,7 +176,7 @@ def _find_options(problem: Problem, cls: JobClass, wanted: Counter[ManifestId]) 
             options.extend(found)
     if job.avoid and any(o.site not in job.avoid for o in options):
         avoided = sorted({o.site for o in options} & set(job.avoid))
-        excluded.extend(Considered(s, "", False, Reason(Code.LAUNCH_FAILED, detail="a moment ago")) for s in avoided)
+        excluded.extend(Considered(s, "", False, Reason(Code.AVOIDED)) for s in avoided)
         options = [o for o in options if o.site not in job.avoid]
     cls.options, cls.excluded = tuple(options), tuple(excluded)
     if options:
@@ -209,7 +209,7 @@ def site_options(
         reason = data_rule(data, profile.name, links)
         if reason is not None:
             return Considered(profile.name, "", False, reason)
-    inputs = _moves(problem, job.data, profile.name, wanted)
+    inputs = moves_to(problem, job.data, profile.name, wanted)
     return [
         _option(problem, cls, profile, flavor, resume, inputs=inputs)
         for flavor in flavors
@@ -217,7 +217,10 @@ def site_options(
     ]
 
 
-def _moves(problem: Problem, data: Sequence[DataView], site: SiteName, wanted: Counter[ManifestId]) -> tuple[Move, ...]:
+def moves_to(
+    problem: Problem, data: Sequence[DataView], site: SiteName, wanted: Counter[ManifestId]
+) -> tuple[Move, ...]:
+    """What of the data of a job must come to a site, each manifest once, from where it comes soonest."""
     moves: list[Move] = []
     for view in data:
         source = None if site in view.sites else source_of(view, site, problem.snapshot.links)
@@ -259,7 +262,7 @@ def _option(
     view, covered_us = resume
     moves = inputs
     if view is not None:
-        moves = (*inputs, *_moves(problem, (view,), profile.name, Counter()))
+        moves = (*inputs, *moves_to(problem, (view,), profile.name, Counter()))
     run_us = max(cls.run_us - covered_us, cls.run_us // LEAST_LEFT, 1)
     power_w = attempt_power_w(cls.jobs[0].order.need, cls.ranks, flavor, profile.pue_milli)
     carbon, cost = run_cost(profile, flavor, cls.ranks, power_w=power_w, run_us=run_us, policy=problem.policy)

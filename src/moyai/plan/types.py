@@ -79,7 +79,7 @@ class QueuedJob:
     resumes: tuple[tuple[DataView, int], ...] = ()  # checkpoints it may resume from, with the run time each covers
     capabilities: tuple[str, ...] = ()  # what an engine must have for it, e.g. "mounts"
     restricted: tuple[tuple[str, tuple[str, ...]], ...] = ()  # (who demands it, residency codes), all must hold
-    avoid: tuple[SiteName, ...] = ()  # sites that failed to launch it a moment ago (Code.LAUNCH_FAILED)
+    avoid: tuple[SiteName, ...] = ()  # sites that failed or preempted it a moment ago (Code.AVOIDED)
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,4 +48,9 @@ def dual(instance: Instance, prices: Prices, parts: tuple[Piece, ...] | None = N
     cells = instance.length[some] * instance.options + choice[some]
     wanted = summed(cells, gpus[some], len(instance.hours) * instance.options)
     use = limits_taken(instance, wanted.reshape(len(instance.hours), instance.options))
-    return Dual(bound + 1e-8 * abs(bound) + 1e-6, choice, left, use)
+    return Dual(rounded_up(bound), choice, left, use)
+
+
+def rounded_up(bound: float) -> float:
+    """A bound with what the rounding of its sum may hide."""
+    return bound + 1e-8 * abs(bound) + 1e-6

@@ -22,7 +22,9 @@ from moyai.plan.price.instance import (
     limits_taken,
     summed,
 )
-from moyai.plan.price.newton import Schedule, Softmax, newton
+from moyai.plan.price.newton import Found, Schedule, Softmax, newton
+from moyai.plan.price.scaling import scaled
+from moyai.plan.price.short import Short
 
 STAGES = (64, 8, 1)
 """Gangs of at least so many GPUs are fixed in each stage, those of the stages before it apart."""
@@ -106,30 +108,25 @@ def pack(instance: Instance, wish: Columns, rank: F64, room: Room) -> I64:
         return np.zeros(0, dtype=np.int64)
     sites, flavors, buckets = instance.shape
     cells = instance.options
-    site_of = wish.option // (flavors * buckets)
-    order = np.lexsort((-rank, site_of))
-    cls, option, want, site = wish.cls[order], wish.option[order], wish.count[order].astype(np.float64), site_of[order]
-    flavor = option // buckets % flavors
+    order = np.lexsort((-rank, wish.option // buckets))
+    cls, option, want = wish.cls[order], wish.option[order], wish.count[order].astype(np.float64)
+    place = option // buckets
+    site, flavor = place // flavors, place % flavors
     own = instance.hours[instance.length[cls], flavor, option % buckets] * instance.gang[cls][:, None]
-    demand = np.zeros((len(cls), flavors + 1, buckets))
-    demand[np.arange(len(cls)), flavor] = own
-    demand[:, flavors] = own * instance.kw[site, flavor][:, None]
-    demand = demand.reshape(len(cls), -1)
-    free = np.concatenate(
-        [room.limits[:cells].reshape(instance.capacity.shape), room.limits[cells:].reshape(sites, 1, buckets)], axis=1
-    ).reshape(sites, -1)[site]
-    inverse = np.divide(1.0, demand, out=np.full_like(demand, np.inf), where=demand > 0)
-    first = np.searchsorted(site, np.arange(sites))[site]
+    drawn = own * instance.kw[site, flavor][:, None]
+    power = room.limits[cells:].reshape(sites, buckets)
+    asked = np.stack([summed(site, drawn[:, b] * want, sites) for b in range(buckets)], axis=1)
+    short: Bool = np.max(asked > power, axis=1)
+    tight = np.flatnonzero(short[site])  # elsewhere all wishes together fit under the cap
+    tight = tight[np.lexsort((-rank[order[tight]], site[tight]))]
+    lines = [_line(np.arange(len(own)), own, place, room.limits[:cells].reshape(-1, buckets))]
+    if len(tight):
+        lines.append(_line(tight, drawn[tight], site[tight], power))
     accepted = want
     for _ in range(_PACK_ROUNDS):
-        used = demand * accepted[:, None]
-        summed = np.cumsum(used, axis=0)
-        before = summed - used - np.where(first[:, None] > 0, summed[np.maximum(first - 1, 0)], 0.0)
-        with np.errstate(invalid="ignore"):
-            fits = np.floor((free - before) * inverse * (1 + 1e-12))
-        fits[np.isnan(fits)] = np.inf
-        fits[demand <= 0] = np.inf
-        taken = np.clip(np.minimum(fits.min(1), want), 0, None)
+        taken = want.copy()
+        for line in lines:
+            taken[line.rows] = np.minimum(taken[line.rows], line.fitting(accepted[line.rows]))
         same = np.array_equal(taken, accepted)
         accepted = taken
         if same:
@@ -140,13 +137,51 @@ def pack(instance: Instance, wish: Columns, rank: F64, room: Room) -> I64:
     return count
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Line:
+    """Wishes in the order in which they take of one kind of limit, those of each limit together.
+
+    rows     (n,)          which wishes they are
+    demand   (n, buckets)  of one job
+    free     (n, buckets)  of the limit; infinite where nothing is taken of it
+    inverse  (n, buckets)  of the demand
+    first    (n,)          the first of those with the same limit
+    """
+
+    rows: I64
+    demand: F64
+    free: F64
+    inverse: F64
+    first: I64
+
+    def fitting(self, accepted: F64) -> F64:
+        """(n,) how many jobs of each wish fit beside what is accepted of those before it."""
+        used = self.demand * accepted[:, None]
+        before = np.cumsum(used, axis=0)
+        before -= used
+        before -= before[self.first]
+        left = self.free - before
+        left *= self.inverse
+        fits: F64 = np.floor(left.min(1) * (1 + 1e-12))
+        return np.maximum(fits, 0.0)
+
+
+def _line(rows: I64, demand: F64, group: I64, limits: F64) -> _Line:
+    """The line of wishes whose groups, ascending, are rows of `limits`."""
+    some = demand > 0
+    inverse = np.divide(1.0, demand, out=np.ones_like(demand), where=some)
+    return _Line(rows, demand, np.where(some, limits[group], np.inf), inverse, np.searchsorted(group, group))
+
+
 def settle(instance: Instance, cls: I64, option: I64, cost: F64, *, wanted: I64, room: Room) -> None:
     """Rounds in which each class asks for the best of its candidates that still fits, until none gets anything.
 
     cls, option  (columns,) the candidates; wanted (classes,) jobs that may be placed in all
     """
-    length = instance.length[cls]
-    left = instance.value[cls, option] - cost[length, option]
+    fits = largest_gang(instance, room.limits)[instance.length[cls], option] >= instance.gang[cls]
+    some = fits & (wanted[cls] > 0)
+    cls, option = cls[some], option[some]
+    left = instance.value[cls, option] - cost[instance.length[cls], option]
     order = np.lexsort((-left, cls))
     cls, option = cls[order], option[order]
     rank = rank_of(instance, cls, option, cost)
@@ -179,13 +214,13 @@ def finish(instance: Instance, cost: F64, room: Room) -> None:
             waiting = np.sort(waiting[np.argpartition(-hourly, _FREE_CLASSES)[:_FREE_CLASSES]])
         if not len(waiting):
             return
-        length = instance.length[waiting]
-        value = instance.value[waiting]
-        usable = (value > 0) & (fits[length] >= instance.gang[waiting][:, None])
-        left = np.where(usable, value - cost[length].astype(np.float32), -np.inf)
-        option = left.argmax(1)
-        some = usable[np.arange(len(waiting)), option]
-        cls, option = waiting[some], option[some]
+        length, open_options = instance.length[waiting], np.flatnonzero((fits >= 1).any(0))
+        value = instance.value[np.ix_(waiting, open_options)]
+        usable = (value > 0) & (fits[:, open_options][length] >= instance.gang[waiting][:, None])
+        left = np.where(usable, value - cost[:, open_options].astype(np.float32)[length], -np.inf)
+        choice = left.argmax(1)
+        some = usable[np.arange(len(waiting)), choice]
+        cls, option = waiting[some], open_options[choice[some]]
         got = pack(instance, Columns(cls, option, room.jobs[cls]), rank_of(instance, cls, option, cost), room)
         if not got.any():
             return
@@ -194,7 +229,7 @@ def finish(instance: Instance, cost: F64, room: Room) -> None:
 def dive(
     instance: Instance,
     start: Prices,
-    answer: Softmax,
+    answer: Softmax | Short,
     measure: float,
     *,
     again: Schedule,
@@ -217,7 +252,7 @@ def dive(
         mine = np.flatnonzero((instance.gang >= least) & (instance.gang < above) & (room.jobs > 0))
         if len(mine):
             if room.placed:
-                prices = newton(_rest(instance, room, above), prices, again, measure, answer).prices
+                prices = searched(_rest(instance, room, above), prices, again, measure, answer).prices
             if least > 1:
                 kept = (instance.gang >= least) & (instance.gang < above)
                 _fix(instance, kept, answer, weight, in_turn=in_turn, seed=seed, room=room)
@@ -228,11 +263,18 @@ def dive(
         if not waiting.any():
             return room
         answer = answer.only(waiting)
-        prices = newton(_rest(instance, room, np.iinfo(np.int64).max), prices, again, measure, answer).prices
+        prices = searched(_rest(instance, room, np.iinfo(np.int64).max), prices, again, measure, answer).prices
     _fix(instance, room.jobs > 0, answer, weight, in_turn=in_turn, seed=seed, room=room)
     _settle_rest(instance, answer, room)
     finish(instance, fair, room)
     return room
+
+
+def searched(instance: Instance, start: Prices, schedule: Schedule, measure: float, into: Softmax | Short) -> Found:
+    """Prices from `start` on: by Newton's method, or over short lists by scaling."""
+    if isinstance(into, Short):
+        return scaled(instance, start, schedule, measure, into)
+    return newton(instance, start, schedule, measure, into)
 
 
 def _rest(instance: Instance, room: Room, above: int) -> Instance:
@@ -246,7 +288,7 @@ def _rest(instance: Instance, room: Room, above: int) -> Instance:
     )
 
 
-def _fix_easy(instance: Instance, answer: Softmax, *, most: float, room: Room) -> None:
+def _fix_easy(instance: Instance, answer: Softmax | Short, *, most: float, room: Room) -> None:
     """Place the whole jobs that the shares hold, and those that lack at most `most` of one."""
     cls, option, share = answer.columns(room.jobs > 0, _SHARE)
     want = np.floor(share * room.jobs[cls] + most).astype(np.int64)
@@ -257,7 +299,9 @@ def _fix_easy(instance: Instance, answer: Softmax, *, most: float, room: Room) -
     pack(instance, wish, rank_of(instance, wish.cls, wish.option, answer.cost), room)
 
 
-def _fix(instance: Instance, kept: Bool, answer: Softmax, weight: F64, *, in_turn: int, seed: int, room: Room) -> None:
+def _fix(
+    instance: Instance, kept: Bool, answer: Softmax | Short, weight: F64, *, in_turn: int, seed: int, room: Room
+) -> None:
     """Place the classes that `kept` says near their shares: rounded first, then what of it found no room elsewhere."""
     cls, option, share = answer.columns(kept & (room.jobs > 0), _SHARE)
     expected = share * room.jobs[cls]
@@ -276,9 +320,9 @@ def _fix(instance: Instance, kept: Bool, answer: Softmax, weight: F64, *, in_tur
     settle(instance, cls, option, answer.cost, wanted=np.maximum(target, 0), room=room)
 
 
-def _settle_rest(instance: Instance, answer: Softmax, room: Room) -> None:
-    """The candidates of all classes that still wait."""
-    cls, option, _ = answer.columns(room.jobs > 0, _SHARE)
+def _settle_rest(instance: Instance, answer: Softmax | Short, room: Room) -> None:
+    """The candidates of all classes that still wait: of a short list all of it, as nobody looks at the table again."""
+    cls, option, _ = answer.columns(room.jobs > 0, _SHARE if isinstance(answer, Softmax) else -1.0)
     settle(instance, cls, option, answer.cost, wanted=room.jobs.copy(), room=room)
 
 

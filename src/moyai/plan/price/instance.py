@@ -155,7 +155,7 @@ def limits_taken(instance: Instance, wanted: F64) -> F64:
     return np.concatenate([hours.ravel(), _drawn(instance, hours).ravel()])
 
 
-def summed(index: I64, weight: NDArray[np.generic], length: int) -> F64:
+def summed(index: NDArray[np.signedinteger], weight: NDArray[np.generic], length: int) -> F64:
     """(length,) the weights that stand at each index, added up."""
     return np.bincount(index, weight, minlength=length).astype(np.float64)
 

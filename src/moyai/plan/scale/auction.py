@@ -11,7 +11,7 @@ import numpy as np
 
 from moyai.model.units import MICROS_PER_HOUR
 from moyai.plan.pack import Size, size_of
-from moyai.plan.price.fill import tightened
+from moyai.plan.price.fill import largest_gang
 from moyai.plan.price.instance import F32, F64, I64, Instance, per_gpu
 from moyai.plan.problem import PoolKey
 from moyai.plan.scale.board import Shadow
@@ -63,10 +63,12 @@ def bids_of(instance: Instance, hourly: F64) -> tuple[F32, F32]:
     first = np.tile(first, (1, sites)).astype(np.float32)  # (lengths, columns)
     bids = np.full((classes, columns), -np.inf, np.float32)
     least = np.zeros(classes, np.float32)
-    tight = tightened(instance).value
+    fits = largest_gang(instance, instance.limits) + 1e-6
     for length, start, last in instance.chunks():
         value = instance.value[start:last]
-        gain = np.where(tight[start:last] > 0, value - priced[length], -np.inf).reshape(len(value), columns, buckets)
+        gain = value - priced[length]
+        gain[(value <= 0) | (instance.gang[start:last, None] > fits[length])] = -np.inf
+        gain = gain.reshape(len(value), columns, buckets)
         best = least[start:last] = np.maximum(gain[:, :, 1:].max((1, 2), initial=0.0), 0.0)
         now = value.reshape(len(value), columns, buckets)[:, :, 0]
         wins = (now - own[length].astype(np.float32) - best[:, None]) / first[length]
@@ -139,23 +141,21 @@ class _Floor:
         late = shadow is not None and end > shadow.start
         if (column, size, ranks, late) in self._full:
             return
-        option = self._classes.shapes[int(self._classes.shape[self._table.rows[cls]])].options[column]
-        assert option is not None, "a bid for a column that the rules exclude"
+        shape = self._classes.shapes[int(self._classes.shape[self._table.rows[cls]])]
+        assert shape.feasible[column], "a bid for a column that the rules exclude"
         spare = shadow.nodes if shadow is not None and late else ()
         jobs = self._queues.get(cls)
         if jobs is None:
             jobs = self._queues[cls] = iter(kind.jobs.values())
-        while count:
-            nodes = self._board.take(key, size, ranks, power_w=option.power_w, end=end, spare=spare)
-            if nodes is None:
-                self._full.add((column, size, ranks, late))
-                if keep and shadow is None and column == int(found.bids[cls].argmax()):
-                    self._keep(cls, key, size, ranks)
-                return
-            found.starts.append(Start(next(jobs), cls, column, nodes))
-            found.left[cls] -= 1
-            count -= 1
-        if not found.left[cls]:
+        power_w = int(shape.power_w[column])
+        taken = self._board.take(key, size, ranks, count=count, power_w=power_w, end=end, spare=spare)
+        found.starts.extend(Start(next(jobs), cls, column, nodes) for nodes in taken)
+        found.left[cls] -= len(taken)
+        if len(taken) < count:
+            self._full.add((column, size, ranks, late))
+            if keep and shadow is None and column == int(found.bids[cls].argmax()):
+                self._keep(cls, key, size, ranks)
+        elif not found.left[cls]:
             for other in [k for k, owner in found.keepers.items() if owner == cls]:
                 del found.shadows[other], found.keepers[other]
 

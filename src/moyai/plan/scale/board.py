@@ -4,6 +4,7 @@ What this plan places is taken at once and given back when the plan is made: the
 """
 
 from bisect import bisect_left, insort
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -38,37 +39,42 @@ class Pool:
             self._rooms[size] = known
         return known - sum(ranks_of(*self.free[node], size) for node in spare) if spare else known
 
-    def take(self, size: Size, ranks: int, spare: Collection[int] = ()) -> tuple[int, ...] | None:
-        """Hold `ranks` ranks, the fullest nodes first. Returns the node of each rank; None where they don't fit."""
-        if self.room(size, spare) < ranks:
-            return None
+    def take(self, size: Size, ranks: int, count: int, spare: Collection[int] = ()) -> list[tuple[int, ...]]:
+        """Hold up to `count` jobs of `ranks` ranks, the fullest nodes first. Returns for each the node of each rank."""
         fits = [
             (free[2], free[0], free[1], fit, nodes)
             for free, nodes in self.by_free.items()
             if (fit := ranks_of(*free, size))
         ]
+        room = sum(fit * len(nodes) for *_, fit, nodes in fits)
+        room -= sum(ranks_of(*self.free[node], size) for node in spare) if spare else 0
+        count = min(count, room // ranks)
+        if count <= 0:
+            return []
         fits.sort(key=lambda f: f[:3])
         placed: list[int] = []
+        left = ranks * count
         for *_, fit, nodes in fits:
             for node in nodes:
                 if node in spare:
                     continue
-                placed.extend([node] * min(fit, ranks - len(placed)))
-                if len(placed) == ranks:
+                placed.extend([node] * min(fit, left))
+                left = ranks * count - len(placed)
+                if not left:
                     break
-            if len(placed) == ranks:
+            if not left:
                 break
         self.hold(size, placed)
-        return tuple(placed)
+        return [tuple(placed[at : at + ranks]) for at in range(0, len(placed), ranks)]
 
     def hold(self, size: Size, nodes: Iterable[int], sign: int = 1) -> None:
         """Take a rank of a size from each of `nodes`; with sign −1, give it back. Nodes that are gone don't count."""
         self._rooms.clear()
-        for node in nodes:
+        for node, many in Counter(nodes).items():
             if not 0 <= node < len(self.free):
                 continue
-            old = self.free[node]
-            new = (old[0] - sign * size[0], old[1] - sign * size[1], old[2] - sign * size[2])
+            old, by = self.free[node], sign * many
+            new = (old[0] - by * size[0], old[1] - by * size[1], old[2] - by * size[2])
             group = self.by_free[old]
             if len(group) == 1:
                 del self.by_free[old]
@@ -139,16 +145,28 @@ class Board:
         return self._caps[site]
 
     def take(
-        self, key: PoolKey, size: Size, ranks: int, *, power_w: int, end: int, spare: Collection[int] = ()
-    ) -> tuple[int, ...] | None:
-        """Hold nodes that aren't in `spare`, and power, for one job of this plan until `end`; None: it doesn't fit."""
-        if power_w > self.spare_w[key[0]]:
-            return None
-        nodes = self.pools[key].take(size, ranks, spare)
-        if nodes is not None:
-            self.spare_w[key[0]] -= power_w
-            self._taken.append(_Taken(key, size, nodes, power_w, end))
-        return nodes
+        self,
+        key: PoolKey,
+        size: Size,
+        ranks: int,
+        *,
+        power_w: int,
+        end: int,
+        count: int = 1,
+        spare: Collection[int] = (),
+    ) -> list[tuple[int, ...]]:
+        """Hold nodes that aren't in `spare`, and power, for up to `count` jobs of this plan until `end`.
+
+        Returns the nodes of each that fits.
+        """
+        if power_w > 0:
+            count = min(count, self.spare_w[key[0]] // power_w)
+        jobs = self.pools[key].take(size, ranks, count, spare)
+        if jobs:
+            self.spare_w[key[0]] -= power_w * len(jobs)
+            nodes = tuple(node for job in jobs for node in job)
+            self._taken.append(_Taken(key, size, nodes, power_w * len(jobs), end))
+        return jobs
 
     def give_back(self) -> None:
         """Undo what was taken since the last `sync`."""

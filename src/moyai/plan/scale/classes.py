@@ -5,7 +5,7 @@ steps of a half; latest starts down to a quarter of an hour or, where they are f
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import log
 
 import numpy as np
@@ -14,8 +14,8 @@ from moyai.model.ids import JobId, TenantName
 from moyai.model.units import MICROS_PER_HOUR
 from moyai.plan.price.instance import F64, I64, Bool
 from moyai.plan.problem import Problem, weight_milli
-from moyai.plan.scale.shapes import Columns, Make, Shape, make_of, shape_of
-from moyai.plan.types import QueuedJob
+from moyai.plan.scale.shapes import Columns, Make, Parts, Shape, data_key, make_of, shape_of
+from moyai.plan.types import DataView, QueuedJob
 
 SHORTEST_H = 0.05
 """Run times below it count as that."""
@@ -85,24 +85,28 @@ class Classes:
         self._stack: Stack | None = None
         self._columns: Columns | None = None
         self._links: object = None
+        self._data: dict[int, tuple[tuple[DataView, ...], Make]] = {}  # by id, of one look alone
 
     def sync(self, queue: Sequence[QueuedJob], problem: Problem, columns: Columns) -> None:
         """Take in what came, let go of what went. A job that isn't due yet counts as not there."""
-        self._look_again(problem, columns)
+        # Shapes keep what they were made from: not what runs.
+        fleet = replace(problem.snapshot, busy=(), flows=())
+        parts = Parts(replace(problem, snapshot=fleet), columns)
+        self._look_again(parts)
         known, of, now = self._known, self.of, problem.now
-        seen: dict[JobId, QueuedJob] = {}
-        for job in queue:
-            if job.not_before > now:
-                continue
-            seen[job.job] = job
-            if known.get(job.job) is not job:
-                if job.job in of:
-                    self._leave(job.job)
-                self._enter(job, problem, columns)
+        seen = {job.job: job for job in queue if job.not_before <= now}
+        touched: list[Kind] = []
+        for job in [job for name, job in seen.items() if known.get(name) is not job]:
+            if job.job in of:
+                touched.append(self._leave(job.job))
+            touched.append(self._enter(job, parts))
         if len(seen) < len(of):
-            for gone in [j for j in of if j not in seen]:
-                self._leave(gone)
+            touched.extend(self._leave(gone) for gone in [j for j in of if j not in seen])
+        for kind in touched:
+            if kind is self.rows[kind.row]:
+                self.jobs[kind.row] = len(kind.jobs)
         self._known = seen
+        self._data.clear()
 
     def stack(self) -> Stack:
         """The shapes as arrays."""
@@ -118,29 +122,22 @@ class Classes:
             )
         return self._stack
 
-    def _look_again(self, problem: Problem, columns: Columns) -> None:
-        """Find the shapes anew where the fleet is another: at the sites that changed, or everywhere."""
+    def _look_again(self, parts: Parts) -> None:
+        """Find the shapes anew where the rules of the fleet are others."""
+        columns, links = parts.columns, parts.problem.snapshot.links
         old, self._columns = self._columns, columns
-        links, self._links = self._links, problem.snapshot.links
-        if old is None:
+        before, self._links = self._links, links
+        if old is None or (before == links and old.width == columns.width and old.rules == columns.rules):
             return
-        everywhere = (
-            links != problem.snapshot.links
-            or old.width != columns.width
-            or [s.profile.name for s in old.sites] != [s.profile.name for s in columns.sites]
-        )
-        only = [i for i, (a, b) in enumerate(zip(old.rules, columns.rules, strict=False)) if a != b]
-        if not everywhere and not only:
-            return
-        for made in self._made.values():
-            before = None if everywhere else self.shapes[made.index]
-            self.shapes[made.index] = shape_of(problem, columns, made.job, before, only)
+        for make, made in self._made.items():
+            self.shapes[made.index] = shape_of(parts, made.job, make)
         self._stack = None
         for kind in self.kinds.values():
             self.units[kind.row] = self.shapes[int(self.shape[kind.row])].units
 
-    def _enter(self, job: QueuedJob, problem: Problem, columns: Columns) -> None:
-        make = make_of(job)
+    def _enter(self, job: QueuedJob, parts: Parts) -> Kind:
+        problem = parts.problem
+        make = make_of(job, self._data_key(job.data) if job.data else ())
         key = (make, _steps(job.run_us), _latest(job, problem.now), job.tenant, job.order.priority)
         kind = self.kinds.get(key)
         if kind is None:
@@ -148,7 +145,7 @@ class Classes:
             self.rows[kind.row] = kind
             made = self._made.get(make)
             if made is None:
-                made = self._made[make] = self._new_shape(shape_of(problem, columns, job), job)
+                made = self._made[make] = self._new_shape(shape_of(parts, job, make), job)
             made.users += 1
             row = kind.row
             self.shape[row], self.units[row] = made.index, self.shapes[made.index].units
@@ -156,23 +153,31 @@ class Classes:
             self.weight[row] = job.order.nodes * weight_milli(problem.policy, job.tenant, job.order.priority) / 1_000
             self.tenant[row] = self._tenant(job.tenant)
         kind.jobs[job.job] = job
-        self.jobs[kind.row] += 1
         self.of[job.job] = kind
+        return kind
 
-    def _leave(self, job: JobId) -> None:
+    def _data_key(self, data: tuple[DataView, ...]) -> Make:
+        """`data_key`, found once for what many jobs of a look share."""
+        known = self._data.get(id(data))
+        if known is None or known[0] is not data:
+            known = self._data[id(data)] = (data, data_key(data))
+        return known[1]
+
+    def _leave(self, job: JobId) -> Kind:
         kind = self.of.pop(job)
         del kind.jobs[job]
-        self.jobs[kind.row] -= 1
         if kind.jobs:
-            return
+            return kind
         del self.kinds[kind.key]
         self.rows[kind.row] = None
+        self.jobs[kind.row] = 0
         self._free_rows.append(kind.row)
         made = self._made[kind.key[0]]
         made.users -= 1
         if not made.users:
             del self._made[kind.key[0]]
             self._free_shapes.append(made.index)
+        return kind
 
     def _row(self) -> int:
         if self._free_rows:

@@ -102,7 +102,6 @@ class Outlook:
         wait = 0.0 if column == chosen else self.free_in(column, cls)
         start = self.now + _us(wait + float(shape.delay[column]))
         kwh = float(shape.kw[column]) * left
-        option = shape.options[column]
         return Considered(
             site=profile.name,
             flavor=at[1].name,
@@ -113,7 +112,7 @@ class Outlook:
             cost_micro_yen=round(float(table.cost[cls, column]) * MICRO_YEN),
             energy_j=round(kwh * J_PER_KWH),
             carbon_mg=round(kwh * profile.carbon_mg_per_kwh),
-            moved_bytes=sum(m.size_bytes for m in option.moves) if option is not None else 0,
+            moved_bytes=sum(m.size_bytes for m in shape.moves[column]),
         )
 
     def _reason(self, cls: int, column: int, chosen: int | None, wait: float) -> Reason:

@@ -58,8 +58,9 @@ class ScalePlanner:
         prices = known or Prices(np.zeros(instance.capacity.shape), np.zeros(instance.power.shape))
         # Outside of that time, also before it: a clock that was set back must not make old prices last.
         due = known is None or not 0 <= now - self._priced_at < policy.reprice_us
-        # Where jobs had to wait a moment ago, they will again: prices come first.
-        found = None if due and self._crowded else auction(scene, looked, per_hour(instance, prices))
+        # Where jobs had to wait a moment ago, or more is wanted than is free, some will: prices come first.
+        crowded = self._crowded or int(instance.gpus.sum()) > int(free_units(scene).sum())
+        found = None if due and crowded else auction(scene, looked, per_hour(instance, prices))
         answer: Answer | None = None
         if found is not None and not found.left.any():
             self._prices = None
@@ -206,37 +207,38 @@ def _written(scene: Scene, looked: Table, found: Round, outlook: Outlook) -> tup
 def _placement(
     scene: Scene, lanes: Lanes, outlook: Outlook, start: Start, considered: tuple[Considered, ...]
 ) -> Planned:
-    job, option = start.job, outlook.shapes[start.cls].options[start.column]
+    job, shape = start.job, outlook.shapes[start.cls]
     at = scene.columns.at(start.column)
-    assert option is not None, "a start in a column that the rules exclude"
     assert at is not None, "a start in a column without a flavor"
     profile, flavor = at[0].profile, at[1]
-    run_us = max(job.run_us - option.covered_us, job.run_us // LEAST_LEFT, 1)
+    power_w, moves = int(shape.power_w[start.column]), shape.moves[start.column]
+    restore, covered_us = shape.restore[start.column]
+    run_us = max(job.run_us - covered_us, job.run_us // LEAST_LEFT, 1)
     begin, egress, moved = scene.now, 0, 0
-    if option.moves:
-        arrival = lanes.arrival(option.moves, option.site, scene.now)
-        lanes.take(arrival, option.site)
+    if moves:
+        arrival = lanes.arrival(moves, profile.name, scene.now)
+        lanes.take(arrival, profile.name)
         begin, egress, moved = max(scene.now, arrival.at), arrival.egress_micro_yen, arrival.moved_bytes
     carbon, cost = run_cost(
-        profile, flavor, job.order.nodes, power_w=option.power_w, run_us=run_us, policy=scene.problem.policy
+        profile, flavor, job.order.nodes, power_w=power_w, run_us=run_us, policy=scene.problem.policy
     )
-    end, energy = begin + run_us, energy_j(option.power_w, run_us)
-    chosen = Reason(Code.CHOSEN, subject=option.site)
-    row = Considered(option.site, flavor.name, True, chosen, begin, end, cost + egress, energy, carbon, moved)
-    others = (r for r in considered if r.site != option.site)
+    end, energy = begin + run_us, energy_j(power_w, run_us)
+    chosen = Reason(Code.CHOSEN, subject=profile.name)
+    row = Considered(profile.name, flavor.name, True, chosen, begin, end, cost + egress, energy, carbon, moved)
+    others = [r for r in considered if r.site != profile.name]
     placement = Placement(
-        site=option.site,
+        site=profile.name,
         flavor=flavor.name,
         nodes=start.nodes,
         start=Instant(begin),
         end=Instant(end),
-        power_w=option.power_w,
+        power_w=power_w,
         cost_micro_yen=cost + egress,
         energy_j=energy,
         carbon_mg=carbon,
-        considered=tuple(sorted((row, *others), key=lambda r: r.site)),
+        considered=tuple(sorted((row, *others), key=lambda r: r.site)) if others else (row,),
     )
-    return Planned(job.job, placement, option.restore, option.covered_us)
+    return Planned(job.job, placement, restore, covered_us)
 
 
 def _without_site(scene: Scene) -> tuple[Waiting, ...]:

@@ -26,6 +26,8 @@ LENGTH_STEPS = 2
 """Steps of run time that share a row of `Instance.hours`."""
 DAY_H = 24.0
 """Hours ahead for which waiting and lateness count."""
+_FAR_H = 1e8
+"""A latest start further off than that is none."""
 _CHUNK = 1024
 _W_PER_KW = 1_000
 _MG_PER_KG = 1_000_000
@@ -121,29 +123,40 @@ def _values(scene: Scene, rows: I64, boost: Mapping[TenantName, float], edges: F
         return value, cost
     stack, shape = classes.stack(), classes.shape[rows]
     kwh = np.repeat(yen_per_kwh(columns, policy), columns.width)
+    hourly = stack.nodes + stack.kw * kwh  # (shapes, columns) yen
+    begun = (stack.delay - stack.covered)[:, :, None] + edges[:-1]
+    begun = begun.reshape(len(hourly), -1).astype(np.float32)  # (shapes, options) hours from now
+    waited, barred = np.minimum(begun, DAY_H), np.repeat(~stack.feasible, buckets, axis=1)
     lift = np.array([boost.get(t, 1.0) for t in classes.tenants])[classes.tenant[rows]]
     weight, run = classes.weight[rows] * lift, run_hours(classes.run[rows])
     worth = policy.value_micro_yen_per_node_hour / MICRO_YEN * weight * run
-    wait = policy.wait_micro_yen_per_hour / MICRO_YEN * weight
-    late = policy.late_micro_yen_per_hour / MICRO_YEN * weight
+    wait = (policy.wait_micro_yen_per_hour / MICRO_YEN * weight).astype(np.float32)
+    late = (policy.late_micro_yen_per_hour / MICRO_YEN * weight).astype(np.float32)
     latest = np.where(classes.latest[rows] == NEVER, 1e9, (classes.latest[rows] - now) / MICROS_PER_HOUR)
-    base = np.maximum(latest, 0)
+    units = classes.units[rows].astype(np.float32)
     for first in range(0, len(rows), _CHUNK):
         part = slice(first, min(len(rows), first + _CHUNK))
         own = shape[part]
         left = np.maximum(run[part, None] - stack.covered[own], run[part, None] / LEAST_LEFT)
-        cost[part] = left * (stack.nodes[own] + stack.kw[own] * kwh) + stack.egress[own]
-        begun = (stack.delay[own] - stack.covered[own])[:, :, None] + edges[:-1]
-        begun = begun.astype(np.float32)
-        gain = worth[part, None, None] * (1 - policy.miss_milli / 1_000 * (begun > latest[part, None, None]))
-        gain -= wait[part, None, None] * np.minimum(begun, DAY_H)
-        gain -= late[part, None, None] * np.clip(begun - base[part, None, None], 0, DAY_H)
-        gain -= cost[part, :, None]
-        out = np.where(stack.feasible[own], gain[:, :, -1], np.inf).min(1) - worth[part]
-        gain -= out[:, None, None]
-        gain /= classes.units[rows[part], None, None]
-        gain[~stack.feasible[own]] = -1.0
-        value[part] = gain.reshape(len(own), -1)
+        cost[part] = left * hourly[own] + stack.egress[own]
+        gain = waited[own]
+        gain *= -wait[part, None]
+        gain -= np.repeat(cost[part].astype(np.float32), buckets, axis=1)
+        due = np.flatnonzero(latest[part] < _FAR_H)
+        if len(due):
+            mine = first + due
+            start = begun[own[due]]
+            if policy.miss_milli:
+                missed = (worth[mine] * policy.miss_milli / 1_000).astype(np.float32)
+                gain[due] -= np.where(start > latest[mine, None], missed[:, None], np.float32(0))
+            start -= np.maximum(latest[mine], 0).astype(np.float32)[:, None]
+            gain[due] -= late[mine, None] * np.clip(start, 0, DAY_H)
+        last = np.where(stack.feasible[own], gain[:, buckets - 1 :: buckets], np.inf).min(1)
+        # Staying out is worth what the last option is, without the job's worth.
+        gain += (worth[part] - last).astype(np.float32)[:, None]
+        gain /= units[part, None]
+        np.copyto(gain, np.float32(-1.0), where=barred[own])
+        value[part] = gain
     return value, cost
 
 
