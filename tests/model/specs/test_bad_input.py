@@ -306,10 +306,14 @@ SITE = """
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("sites: []\n", "fleet.yaml:1: sites: names no site; list one at least"),
+        ("sites: []\n", "fleet.yaml:1: sites: names no site; list one at least, or name those of `remote`"),
         (
             "sites:" + SITE.format(name="control"),
             "fleet.yaml:2: sites[0].name: 'control' is the name of the control plane; choose another",
+        ),
+        (
+            "remote: [a]\nsites:" + SITE.format(name="a"),
+            "fleet.yaml:1: remote[0]: 'a' stands in `sites` too; an agent of this server runs it, or it joins by itself",
         ),
         (
             "sites:" + SITE.format(name="a") * 2,
@@ -346,7 +350,37 @@ SITE = """
         ),
         (
             "sites:" + SITE.format(name="a") + "\n    engine: k8s\n",
-            "fleet.yaml:9: sites[0].engine: 'k8s' is not known here; write 'host'",
+            "fleet.yaml:9: sites[0].engine: 'k8s' is not known here; write 'host' or 'ssh' or 'slurm' or 'ray'",
+        ),
+        (
+            "sites:" + SITE.format(name="a") + "\n    engine: slurm\n",
+            "fleet.yaml:9: sites[0].engine: 'slurm' has nothing that says how it is reached; add 'slurm:' with how it is reached",
+        ),
+        (
+            "sites:" + SITE.format(name="a") + "\n    ray: {address: 'http://h:8265'}\n",
+            "fleet.yaml:9: sites[0].ray: stands beside 'engine: host'; write 'engine: ray', or take it out",
+        ),
+        (
+            "sites:" + SITE.format(name="a") + "\n    engine: ray\n    ray: {address: 'h:8265'}\n",
+            "fleet.yaml:10: sites[0].ray.address: 'h:8265' is no address; write for example 'http://127.0.0.1:6820'",
+        ),
+        (
+            "sites:" + SITE.format(name="a") + "\n    engine: slurm\n    slurm: {rest: 'http://h:1'}\n",
+            "fleet.yaml:10: sites[0].slurm.rest: 'http://h:1' can't be used without a token; add `jwt_key:` or `token:`",
+        ),
+        (
+            "sites:" + SITE.format(name="a") + "\n    engine: slurm\n    slurm: {flavors: {big: {}}}\n",
+            "fleet.yaml:10: sites[0].slurm.flavors.big: 'big' is no flavor of this site; flavors: standard",
+        ),
+        (
+            "sites:" + SITE.format(name="a") + "\n    engine: slurm\n    slurm: {poll: 1ms}\n",
+            "fleet.yaml:10: sites[0].slurm.poll: '1ms' is out of range; write a span from '200ms' to '5m'",
+        ),
+        (
+            "sites:"
+            + SITE.format(name="a")
+            + "\n    engine: ssh\n    ssh: {hosts: [{name: x, address: h, flavor: standard}]}\n",
+            "fleet.yaml:8: sites[0].flavors[0].count: '2' is not the number of its machines; `ssh.hosts` has 1",
         ),
     ],
 )

@@ -10,19 +10,26 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from moyai.model.specs import scenario, scenario_jobs
-from moyai.model.specs.fleet import FlavorSpec, FleetSpec, LinkSpec, SiteSpec
+from moyai.model.specs import engine, scenario, scenario_jobs
+from moyai.model.specs.fleet import FlavorSpec, FleetSpec, LinkSpec, SiteFile, SiteSpec
 from moyai.model.specs.job import CheckpointSpec, DataSpec, JobSpec, ResourcesSpec
-from moyai.model.specs.schema import fleet_schema, job_schema, scenario_schema, workflow_schema
+from moyai.model.specs.schema import fleet_schema, job_schema, scenario_schema, site_schema, workflow_schema
 from moyai.model.specs.workflow import TaskSpec, WorkflowSpec
 from moyai.twin.scenarios.scenario import built_in
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 MODELS = [JobSpec, ResourcesSpec, DataSpec, CheckpointSpec, FleetSpec, SiteSpec, FlavorSpec, LinkSpec]
-MODELS += [TaskSpec, WorkflowSpec]
+MODELS += [TaskSpec, WorkflowSpec, SiteFile]
+BESIDE: dict[str, dict[str, object]] = {
+    "slurm": {"engine": "slurm"},
+    "ray": {"engine": "ray"},
+    "ssh": {"engine": "ssh"},
+    "rest": {"jwt_key": "/etc/slurm/jwt_hs256.key"},
+}
+"""What an example needs beside it."""
 MODELS += [
     model
-    for module in (scenario, scenario_jobs)
+    for module in (scenario, scenario_jobs, engine)
     for model in vars(module).values()
     if isinstance(model, type)
     and issubclass(model, BaseModel)
@@ -39,7 +46,7 @@ def test_every_key_is_explained_with_an_example_that_works(model: type[BaseModel
         assert info.description.endswith("."), key
         assert info.examples, key
         for example in info.examples:
-            model.model_validate(least | {key: example})
+            model.model_validate(least | {key: example} | BESIDE.get(key, {}))
 
 
 def properties(node: object) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -53,7 +60,13 @@ def properties(node: object) -> Iterator[tuple[str, dict[str, Any]]]:
             yield from properties(item)
 
 
-SCHEMAS = {"job": job_schema(), "fleet": fleet_schema(), "scenario": scenario_schema(), "workflow": workflow_schema()}
+SCHEMAS = {
+    "job": job_schema(),
+    "fleet": fleet_schema(),
+    "site": site_schema(),
+    "scenario": scenario_schema(),
+    "workflow": workflow_schema(),
+}
 
 
 @pytest.mark.parametrize("schema", SCHEMAS.values(), ids=SCHEMAS)

@@ -2,12 +2,13 @@
 
 from datetime import timedelta
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from moyai.model.ids import CONTROL_SITE
 from moyai.model.specs.base import Part, Spec
+from moyai.model.specs.engine import RayPart, SlurmPart, SshPart
 from moyai.model.specs.fields import (
     Bool,
     Cpus,
@@ -23,9 +24,9 @@ from moyai.model.specs.fields import (
     one_of,
     whole,
 )
-from moyai.model.specs.problems import BadValue, BadValues
+from moyai.model.specs.problems import BadValue, BadValues, quoted
 
-ENGINES = ("host",)
+ENGINES = ("host", "ssh", "slurm", "ray")
 """The engines that a site may have now."""
 _FLAVOR = {"name": "standard", "count": 4, "cpus": 16, "memory": "64GiB", "idle_w": 60, "peak_w": 220}
 _SITE = {
@@ -37,6 +38,9 @@ _SITE = {
     "carbon_g_per_kwh": 430,
     "flavors": [_FLAVOR],
 }
+_SLURM = {"rest": "http://127.0.0.1:6820", "jwt_key": "/etc/slurm/jwt_hs256.key", "user": "moyai"}
+_RAY = {"address": "http://127.0.0.1:8265", "token": "/etc/moyai/ray.token"}
+_SSH = {"hosts": [{"name": f"node-{i}", "address": f"10.0.0.{i}", "flavor": "standard"} for i in range(1, 5)]}
 
 
 def _site_name(name: str) -> str:
@@ -86,14 +90,16 @@ class FlavorSpec(Part):
         return self
 
 
-class SiteSpec(Part):
-    """One data centre or cluster: one place, one jurisdiction, one engine, one power feed."""
+class SiteKeys(Part):
+    """The keys of a site, in a fleet's list or in a file of its own."""
 
     name: Annotated[Name, AfterValidator(_site_name)] = Field(
         description="What it is called: lower-case letters, digits and '-'.", examples=["fukuoka"]
     )
     engine: Annotated[str, Read(one_of(*ENGINES), str, {"type": "string", "enum": list(ENGINES)})] = Field(
-        default="host", description="What runs work there: 'host' is plain Linux.", examples=["host"]
+        default="host",
+        description="What runs work there: 'host' is this machine, 'ssh' are machines reached by SSH.",
+        examples=["host"],
     )
     jurisdiction: Region = Field(
         description="Whose law holds there, by ISO 3166: a country (JP) or a part of one (JP-40).", examples=["JP-40"]
@@ -121,17 +127,29 @@ class SiteSpec(Part):
     synthetic: Bool = Field(
         default=False, description="Whether these figures are made up; they are shown as such.", examples=[True]
     )
+    slurm: SlurmPart | None = Field(default=None, description="How its Slurm cluster is reached.", examples=[_SLURM])
+    ray: RayPart | None = Field(default=None, description="How its Ray cluster is reached.", examples=[_RAY])
+    ssh: SshPart | None = Field(default=None, description="How its machines are reached.", examples=[_SSH])
 
     @model_validator(mode="after")
-    def _agree(self) -> "SiteSpec":
+    def _agree(self) -> Self:
         bad = _twice([flavor.name for flavor in self.flavors], "flavors")
         if not self.flavors:
             bad.append(BadValue("holds no kind of node", "list one at least", "", ("flavors",)))
         if self.power_cap_kw is not None and self.power_cap_kw * 1_000 < 1:
             bad.append(BadValue("allows no power at all", "raise it, or leave the line out", below=("power_cap_kw",)))
+        bad += _of_engine(self)
         if bad:
             raise BadValues(tuple(bad))
         return self
+
+
+class SiteSpec(SiteKeys):
+    """One data centre or cluster: one place, one jurisdiction, one engine, one power feed."""
+
+
+class SiteFile(SiteKeys, Spec):
+    """One site in a file of its own, as its agent reads it."""
 
 
 class LinkSpec(Part):
@@ -163,6 +181,11 @@ class FleetSpec(Spec):
         description="The links. Nothing moves between two sites without one.",
         examples=[[{"between": ["tokyo", "fukuoka"], "bandwidth": "10Gbit/s", "latency": "9ms"}]],
     )
+    remote: tuple[Name, ...] = Field(
+        default=(),
+        description="Sites that join by themselves, so that links may name them: `moyai agent join`.",
+        examples=[["osaka"]],
+    )
     lease: OptionalSpan = Field(
         default=None,
         description="How long a site may be out of reach before its work is stopped there and may start elsewhere.",
@@ -173,8 +196,16 @@ class FleetSpec(Spec):
     def _agree(self) -> "FleetSpec":
         names = [site.name for site in self.sites]
         bad = _twice(names, "sites")
-        if not names:
-            bad.append(BadValue("names no site", "list one at least", "", ("sites",)))
+        if not names and not self.remote:
+            bad.append(BadValue("names no site", "list one at least, or name those of `remote`", "", ("sites",)))
+        bad += [
+            BadValue(
+                "stands in `sites` too", "an agent of this server runs it, or it joins by itself", below=("remote", i)
+            )
+            for i, name in enumerate(self.remote)
+            if name in names
+        ]
+        names += self.remote
         seen: list[frozenset[str]] = []
         for i, link in enumerate(self.links):
             for j, end in enumerate(link.between):
@@ -191,6 +222,36 @@ class FleetSpec(Spec):
         if bad:
             raise BadValues(tuple(bad))
         return self
+
+
+def _of_engine(site: SiteKeys) -> list[BadValue]:
+    """What is wrong with the settings of a site's engine."""
+    parts = {"slurm": site.slurm, "ray": site.ray, "ssh": site.ssh}
+    bad = [
+        BadValue(f"stands beside 'engine: {site.engine}'", f"write 'engine: {kind}', or take it out", "", (kind,))
+        for kind, part in parts.items()
+        if part is not None and kind != site.engine
+    ]
+    if site.engine in parts and parts[site.engine] is None:
+        hint = f"add '{site.engine}:' with how it is reached"
+        bad.append(BadValue("has nothing that says how it is reached", hint, below=("engine",)))
+    flavors = {flavor.name: flavor for flavor in site.flavors}
+    known = f"flavors: {', '.join(flavors)}"
+    if site.slurm is not None:
+        strange = [name for name in site.slurm.flavors if name not in flavors]
+        bad += [
+            BadValue("is no flavor of this site", known, quoted(name), ("slurm", "flavors", name)) for name in strange
+        ]
+    if site.ssh is not None:
+        for i, host in enumerate(site.ssh.hosts):
+            if host.flavor not in flavors:
+                bad.append(BadValue("is no flavor of this site", known, below=("ssh", "hosts", i, "flavor")))
+        for i, flavor in enumerate(site.flavors):
+            machines = sum(host.flavor == flavor.name for host in site.ssh.hosts)
+            if machines != flavor.count:
+                hint = f"`ssh.hosts` has {machines}"
+                bad.append(BadValue("is not the number of its machines", hint, below=("flavors", i, "count")))
+    return bad
 
 
 def _twice(names: list[str], key: str) -> list[BadValue]:

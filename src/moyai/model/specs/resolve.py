@@ -2,10 +2,12 @@
 
 from decimal import ROUND_HALF_EVEN, Decimal
 
-from moyai.model.ids import BlobId, DatasetName, FlavorName, SiteName
+from moyai.model.engine import EngineFile, GuardSettings, RaySettings, SlurmFlavor, SlurmSettings, SshHost, SshSettings
+from moyai.model.ids import BlobId, DatasetName, FlavorName, SiteName, TenantName
 from moyai.model.site import Flavor, Link, SiteProfile, link_key
+from moyai.model.specs.engine import GuardPart, RayPart, SlurmPart, SshPart
 from moyai.model.specs.fields import parse_dataset, span_us
-from moyai.model.specs.fleet import FlavorSpec, FleetSpec, LinkSpec, SiteSpec
+from moyai.model.specs.fleet import FlavorSpec, FleetSpec, LinkSpec, SiteKeys
 from moyai.model.specs.job import CheckpointSpec, JobSpec, ResourcesSpec
 from moyai.model.specs.problems import SpecError, quoted
 from moyai.model.specs.quantity import deadline_text, instant_text, span_text
@@ -66,6 +68,63 @@ def resolve_fleet(spec: FleetSpec) -> tuple[tuple[SiteProfile, ...], tuple[Link,
     return tuple(sites), tuple(links)
 
 
+def resolve_site(site: SiteKeys) -> SiteProfile:
+    """What control knows of a site."""
+    return _site(site)
+
+
+def resolve_engine(site: SiteKeys) -> EngineFile:
+    """What its agent alone knows: how the engine is reached."""
+    return EngineFile(
+        slurm=_slurm(site.slurm) if site.slurm is not None else None,
+        ray=_ray(site.ray) if site.ray is not None else None,
+        ssh=_ssh(site.ssh) if site.ssh is not None else None,
+    )
+
+
+def _slurm(part: SlurmPart) -> SlurmSettings:
+    return SlurmSettings(
+        rest=part.rest or "",
+        config=part.config or "",
+        jwt_key=part.jwt_key or "",
+        token=part.token or "",
+        user=part.user or "",
+        accounts=tuple((TenantName(tenant), user) for tenant, user in sorted(part.accounts.items())),
+        flavors=tuple(
+            SlurmFlavor(FlavorName(name), flavor.partition or "", flavor.constraint or "", flavor.gres or "")
+            for name, flavor in sorted(part.flavors.items())
+        ),
+        poll_us=span_us(part.poll),
+        guard=_guard(part.guard),
+    )
+
+
+def _ray(part: RayPart) -> RaySettings:
+    return RaySettings(
+        address=part.address,
+        token=part.token or "",
+        accelerators=tuple(sorted(part.accelerators.items())),
+        poll_us=span_us(part.poll),
+        guard=_guard(part.guard),
+    )
+
+
+def _ssh(part: SshPart) -> SshSettings:
+    return SshSettings(
+        hosts=tuple(
+            SshHost(h.name, h.address, FlavorName(h.flavor), h.port, h.user or "", h.key or "", h.jump or "")
+            for h in part.hosts
+        ),
+        known_hosts=part.known_hosts or "",
+        directory=part.directory,
+        python=part.python,
+    )
+
+
+def _guard(part: GuardPart) -> GuardSettings:
+    return GuardSettings(part.python, part.listen or "")
+
+
 def _deadline(spec: JobSpec, now: Instant) -> Instant | None:
     if spec.deadline is None:
         return None
@@ -105,7 +164,7 @@ def _capabilities(spec: JobSpec) -> tuple[str, ...]:
     return (MOUNTS,) if any(paths) else ()
 
 
-def _site(site: SiteSpec) -> SiteProfile:
+def _site(site: SiteKeys) -> SiteProfile:
     return SiteProfile(
         name=SiteName(site.name),
         engine=site.engine,

@@ -4,7 +4,7 @@ from typing import Any, cast
 
 from pydantic import BaseModel
 
-from moyai.model.specs.fleet import FleetSpec
+from moyai.model.specs.fleet import FleetSpec, SiteFile
 from moyai.model.specs.job import JobSpec
 from moyai.model.specs.scenario import ScenarioSpec
 from moyai.model.specs.workflow import WorkflowSpec
@@ -20,6 +20,11 @@ def job_schema() -> dict[str, Any]:
 def fleet_schema() -> dict[str, Any]:
     """The schema of a fleet file."""
     return _schema(FleetSpec, "Moyai fleet")
+
+
+def site_schema() -> dict[str, Any]:
+    """The schema of an agent's site file."""
+    return _schema(SiteFile, "Moyai site")
 
 
 def scenario_schema() -> dict[str, Any]:
