@@ -1,4 +1,7 @@
-"""Small true logs for the tests of the store."""
+"""Small true logs for the tests of the store.
+
+A test that uses `log` or `place` runs on SQLite and on a real PostgreSQL; one that uses `path` too, on SQLite alone.
+"""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +14,7 @@ from moyai.model.ids import SiteName
 from moyai.model.units import Instant
 from moyai.store.chain import Head
 from moyai.store.log import Log
+from store.pg import RUNNING, Postgres, running
 
 Chain = Callable[..., list[Record]]
 
@@ -33,15 +37,46 @@ def chain() -> Chain:
     return make_chain
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Which databases a test runs on."""
+    if "place" in metafunc.fixturenames:
+        kinds = ["sqlite"] if "path" in metafunc.fixturenames else ["sqlite", "postgres"]
+        metafunc.parametrize("place", kinds, indirect=True)
+
+
+@pytest.fixture(scope="session")
+def pg() -> Iterator[Postgres]:
+    """A PostgreSQL server for the tests of this process."""
+    with running() as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def no_databases_left() -> Iterator[None]:
+    """What a test made at the server goes with the test."""
+    yield
+    for server in RUNNING:
+        server.tidy()
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where the log of a test lies."""
+    """Where the log of a test lies that is about SQLite's file."""
     return tmp_path / "log.db"
 
 
 @pytest.fixture
-def log(path: Path) -> Iterator[Log]:
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
+    """Where the log of a test lies: a file, or the address of a new database."""
+    if request.param == "sqlite":
+        return tmp_path / "log.db"
+    server: Postgres = request.getfixturevalue("pg")
+    return server.url(server.database())
+
+
+@pytest.fixture
+def log(place: Path | str) -> Iterator[Log]:
     """A new log at epoch 1."""
-    with Log.open(path) as opened:
+    with Log.open(place) as opened:
         assert opened.take_over() == 1
         yield opened

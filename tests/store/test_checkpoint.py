@@ -31,7 +31,7 @@ def _made(log: Log, seq: int, state: bytes = STATE) -> Checkpoint:
     return make_checkpoint(seq, head_hash, "0.1.0", state, _sign)
 
 
-def test_a_checkpoint_comes_back(path: Path, log: Log, chain) -> None:
+def test_a_checkpoint_comes_back(place: Path | str, log: Log, chain) -> None:
     records = chain(10)
     log.append(1, records)
     checkpoint = _made(log, 10)
@@ -39,7 +39,7 @@ def test_a_checkpoint_comes_back(path: Path, log: Log, chain) -> None:
     log.save_checkpoint(checkpoint)
     log.append(1, chain(5, log.head))
     log.close()
-    with Log.open(path) as again:
+    with Log.open(place) as again:
         assert list(again.checkpoints()) == [checkpoint]
         restored = restore(again, "0.1.0", _verify)
         assert restored is not None

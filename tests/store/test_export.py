@@ -39,7 +39,7 @@ def test_an_empty_log(log: Log, tmp_path: Path) -> None:
     assert verify_export(tmp_path / "out.jsonl").head == Head(0, GENESIS)
 
 
-def test_beside_a_running_server(log: Log, chain, tmp_path: Path) -> None:
+def test_beside_a_running_server(path: Path, log: Log, chain, tmp_path: Path) -> None:
     log.append(1, chain(5))
     assert verify_directory(tmp_path).good.events == 5
     log.append(1, chain(5, log.head))

@@ -21,20 +21,20 @@ from moyai.store.export import verify
 from moyai.store.log import Log, Sealed
 
 
-def test_a_new_log_is_empty(path: Path) -> None:
-    with Log.open(path) as log:
+def test_a_new_log_is_empty(place: Path | str) -> None:
+    with Log.open(place) as log:
         assert log.head == Head(0, GENESIS)
         assert log.epoch == 0
         assert list(log.read()) == []
 
 
-def test_what_is_appended_is_read_again_after_a_restart(path: Path, log: Log, chain) -> None:
+def test_what_is_appended_is_read_again_after_a_restart(place: Path | str, log: Log, chain) -> None:
     records = chain(3000)  # more than one query's worth
     log.append(1, records[:1])
     log.append(1, records[1:2500])
     log.append(1, records[2500:])
     log.close()
-    with Log.open(path, create=False) as again:
+    with Log.open(place, create=False) as again:
         assert again.head == Head(3000, records[-1].hash)
         assert list(again.read()) == records
         assert [r.data for r in again.read()] == [r.data for r in records]
@@ -70,10 +70,10 @@ def test_an_append_must_follow_the_head(log: Log, chain) -> None:
     assert list(log.read()) == records
 
 
-def test_a_writer_of_an_older_epoch_is_turned_away(path: Path, log: Log, chain) -> None:
+def test_a_writer_of_an_older_epoch_is_turned_away(place: Path | str, log: Log, chain) -> None:
     records = chain(3)
     log.append(1, records[:1])
-    with Log.open(path) as second:
+    with Log.open(place) as second:
         assert second.take_over() == 2
         assert second.head == Head(1, records[0].hash)
         with pytest.raises(StaleEpoch) as caught:
@@ -87,35 +87,35 @@ def test_a_writer_of_an_older_epoch_is_turned_away(path: Path, log: Log, chain) 
         assert verify(second).events == 2
 
 
-def test_another_process_takes_over(path: Path, log: Log, chain) -> None:
-    code = "import sys; from pathlib import Path; from moyai.store.log import Log; print(Log.open(Path(sys.argv[1])).take_over())"
+def test_another_process_takes_over(place: Path | str, log: Log, chain) -> None:
+    code = "import sys; from pathlib import Path; from moyai.store.log import Log; print(Log.open(sys.argv[1]).take_over())"
     done = subprocess.run(
-        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, env=_env(), check=True
+        [sys.executable, "-c", code, str(place)], capture_output=True, text=True, env=_env(), check=True
     )
     assert done.stdout == "2\n"
     with pytest.raises(StaleEpoch, match="another one took over"):
         log.append(1, chain(1))
 
 
-def test_taking_over_sees_what_was_appended_since_the_open(path: Path, log: Log, chain) -> None:
-    with Log.open(path) as second:
+def test_taking_over_sees_what_was_appended_since_the_open(place: Path | str, log: Log, chain) -> None:
+    with Log.open(place) as second:
         log.append(1, chain(4))
         assert second.take_over() == 2
         assert second.head == log.head
 
 
-def test_an_append_whose_answer_was_lost_may_be_tried_again(path: Path, log: Log, chain) -> None:
+def test_an_append_whose_answer_was_lost_may_be_tried_again(place: Path | str, log: Log, chain) -> None:
     records = chain(4)
     log.append(1, records[:2])
-    with Log.open(path) as same:  # stands for the transaction that was durable after all
+    with Log.open(place) as same:  # stands for the transaction that was durable after all
         same.append(1, records[2:])
     log.append(1, records[2:])
     assert log.head == Head(4, records[-1].hash)
     assert list(log.read()) == records
 
 
-def test_two_writers_of_one_epoch_are_out_of_step(path: Path, log: Log, chain) -> None:
-    with Log.open(path) as other:
+def test_two_writers_of_one_epoch_are_out_of_step(place: Path | str, log: Log, chain) -> None:
+    with Log.open(place) as other:
         other.append(1, chain(2, pad=1))
         with pytest.raises(OutOfStep, match="the log is at event 2, this control plane at 0"):
             log.append(1, chain(2))
@@ -137,9 +137,9 @@ def test_sealed_texts_come_with_their_events_and_go_without_them(path: Path, log
     assert list(log.read()) == records
 
 
-def test_a_log_is_read_beside_its_writer(path: Path, log: Log, chain) -> None:
+def test_a_log_is_read_beside_its_writer(place: Path | str, log: Log, chain) -> None:
     log.append(1, chain(5))
-    with Log.open(path, read_only=True) as reader:
+    with Log.open(place, read_only=True) as reader:
         assert verify(reader).events == 5
         log.append(1, chain(5, log.head))
         assert verify(reader).events == 10
@@ -172,27 +172,27 @@ def test_reading_goes_on_while_another_thread_appends(log: Log, chain) -> None:
     assert failures == []
 
 
-def test_what_was_acknowledged_outlives_a_kill(path: Path) -> None:
+def test_what_was_acknowledged_outlives_a_kill(place: Path | str) -> None:
     code = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from conftest import make_chain
 from moyai.store.log import Log
-log = Log.open(Path(sys.argv[1]))
+log = Log.open(sys.argv[1])
 log.take_over()
 while True:
     log.append(1, make_chain(7, log.head))
     print(log.head.seq, flush=True)
 """
-    command = [sys.executable, "-c", code, str(path), str(Path(__file__).parent)]
+    command = [sys.executable, "-c", code, str(place), str(Path(__file__).parent)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=_env()) as writer:
         assert writer.stdout is not None
         acknowledged = [int(writer.stdout.readline()) for _ in range(20)][-1]
         writer.send_signal(signal.SIGKILL)
         rest = writer.stdout.read().split()
     acknowledged = int(rest[-1]) if rest else acknowledged
-    with Log.open(path) as log:
+    with Log.open(place) as log:
         assert log.head.seq >= acknowledged
         assert log.head.seq % 7 == 0
         assert verify(log).events == log.head.seq

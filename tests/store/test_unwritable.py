@@ -18,7 +18,7 @@ from moyai.store.log import Log
 ROOT = os.geteuid() == 0
 
 
-def test_a_full_database_leaves_the_log_as_it_was(log: Log, chain) -> None:
+def test_a_full_database_leaves_the_log_as_it_was(path: Path, log: Log, chain) -> None:
     log.append(1, chain(10))
     _limit(log, 40)
     kept = 10
@@ -100,10 +100,10 @@ def test_a_directory_that_is_not_there(tmp_path: Path) -> None:
         Log.open(tmp_path / "nowhere" / "log.db")
 
 
-def test_a_lock_that_another_process_keeps(log: Log, chain) -> None:
+def test_a_lock_that_another_process_keeps(path: Path, log: Log, chain) -> None:
     with log._home.engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA busy_timeout=20")
-    other = sqlite3.connect(log.path, isolation_level=None)
+    other = sqlite3.connect(log.place, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(Unwritable, match="another process has held the log"):
         log.append(1, chain(3))

@@ -1,7 +1,5 @@
-"""`moyai log verify|export`: the log of a directory, read beside its server or without one."""
+"""`moyai log verify|export`: the log of a directory or a store, read beside its server or without one."""
 
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +7,7 @@ import typer
 
 from moyai.cli.common import AsJson, Home, group_app
 from moyai.cli.errors import BAD_INPUT, guarded
+from moyai.cli.trouble import Store, chosen_place, log_trouble
 from moyai.locale import t
 
 app = group_app(t("cli.log.help"))
@@ -16,20 +15,19 @@ app = group_app(t("cli.log.help"))
 
 @app.command(help=t("cli.log.verify.help"))
 @guarded
-def verify(home: Home = None, as_json: AsJson = False) -> None:
+def verify(home: Home = None, store: Store = None, as_json: AsJson = False) -> None:
     """Read the whole log: every event's bytes, hash and place in the chain. Leaves with 2 where one does not hold."""
     from moyai.cli.output import note, print_json
-    from moyai.client.local import directory
-    from moyai.store.export import verify_directory
+    from moyai.store.export import verify_place
 
-    with _trouble():
-        found = verify_directory(directory(home))
+    with log_trouble():
+        found = verify_place(chosen_place(store, home))
     intact = found.bad_seq is None
     if as_json:
         print_json(
             {
                 "intact": intact,
-                "path": str(found.path),
+                "path": found.place,
                 "epoch": found.epoch,
                 "events": found.events,
                 "good_events": found.good.events,
@@ -40,9 +38,9 @@ def verify(home: Home = None, as_json: AsJson = False) -> None:
             }
         )
     elif intact:
-        typer.echo(t("cli.log.verify.intact", events=found.events, head=found.good.head.hash, path=str(found.path)))
+        typer.echo(t("cli.log.verify.intact", events=found.events, head=found.good.head.hash, path=found.place))
     else:
-        note(t("cli.log.verify.broken", seq=found.bad_seq or 0, problem=found.problem, path=str(found.path)))
+        note(t("cli.log.verify.broken", seq=found.bad_seq or 0, problem=found.problem, path=found.place))
         note(f"  {found.hint}")
     if not intact:
         raise typer.Exit(BAD_INPUT)
@@ -56,33 +54,16 @@ def export(
         int | None, typer.Option(metavar="EVENT", min=0, help=t("cli.log.export.until"), show_default=False)
     ] = None,
     home: Home = None,
+    store: Store = None,
     as_json: AsJson = False,
 ) -> None:
     """Write the log's events to a new file, one a line, byte for byte."""
     from moyai.cli.output import print_json
-    from moyai.client.local import directory
-    from moyai.store.export import export_directory
+    from moyai.store.export import export_place
 
-    with _trouble():
-        found = export_directory(directory(home), out, until)
+    with log_trouble():
+        found = export_place(chosen_place(store, home), out, until)
     if as_json:
         print_json({"out": str(out), "events": found.events, "head": found.head.hash, "size_bytes": found.size_bytes})
     else:
         typer.echo(t("cli.log.export.done", events=found.events, out=str(out), size=found.size_bytes))
-
-
-@contextmanager
-def _trouble() -> Generator[None]:
-    """Makes what a log can say of itself an error for a person."""
-    from moyai.client.errors import MoyaiError
-    from moyai.model.envelope import CorruptRecord
-    from moyai.store.errors import LogError
-
-    try:
-        yield
-    except CorruptRecord as error:
-        raise MoyaiError("corrupted-log", str(error), t("cli.log.export.hint", until=error.seq - 1)) from None
-    except LogError as error:
-        raise MoyaiError("log", str(error)) from None
-    except ValueError as error:  # an event number past the log's end
-        raise MoyaiError("bad-input", str(error), where="--until") from None

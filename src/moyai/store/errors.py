@@ -35,3 +35,16 @@ class StaleEpoch(LogError):
 
 class OutOfStep(LogError):
     """Records that do not follow the log's head. A defect of the caller: its state is not the log's."""
+
+
+class Away(LogError):
+    """The database can't be reached. Whether the last append is in effect is not known until it can be again."""
+
+
+class Led(LogError):
+    """Another control plane leads this log."""
+
+    def __init__(self, place: str, where: str, left_us: int) -> None:
+        super().__init__(f"{place}: another control plane leads ({where}); its lease runs for {left_us / 1e6:.1f} s")
+        self.where = where
+        self.left_us = left_us

@@ -10,7 +10,8 @@ from typing import BinaryIO
 from moyai.model.envelope import GENESIS, CorruptRecord, open_record
 from moyai.store.chain import Head
 from moyai.store.errors import NotALog, Unwritable
-from moyai.store.log import LOG_FILE, Log
+from moyai.store.home import LOG_FILE, Place
+from moyai.store.log import Log
 
 _BUFFER_BYTES = 1 << 20
 
@@ -36,7 +37,7 @@ class Exported:
 class Checked:
     """What `moyai log verify` says. `good` holds as far as the chain does; `bad_seq` is None where all of it does."""
 
-    path: Path
+    place: str
     epoch: int
     events: int  # that the log says it has
     good: Verified
@@ -96,8 +97,13 @@ def verify_export(path: Path) -> Verified:
 
 
 def verify_directory(directory: Path) -> Checked:
+    """`verify_place` of the log in a control plane's directory."""
+    return verify_place(directory / LOG_FILE)
+
+
+def verify_place(place: Place) -> Checked:
     """What `moyai log verify` does, beside a running server too. Raises LogError where there is no log to read."""
-    with Log.open(directory / LOG_FILE, read_only=True) as log:
+    with Log.open(place, read_only=True) as log:
         events, last = log.head.seq, Head(0, GENESIS)
         try:
             for record in log.read():
@@ -105,7 +111,7 @@ def verify_directory(directory: Path) -> Checked:
         except CorruptRecord as error:
             good = min(last.seq, error.seq - 1)
             return Checked(
-                log.path,
+                log.place,
                 log.epoch,
                 events,
                 Verified(last.seq, last),
@@ -113,12 +119,17 @@ def verify_directory(directory: Path) -> Checked:
                 error.problem,
                 f"`moyai log export --until {good}` saves the events before it",
             )
-        return Checked(log.path, log.epoch, last.seq, Verified(last.seq, last))
+        return Checked(log.place, log.epoch, last.seq, Verified(last.seq, last))
 
 
 def export_directory(directory: Path, out: Path | BinaryIO, until: int | None = None) -> Exported:
+    """`export_place` of the log in a control plane's directory."""
+    return export_place(directory / LOG_FILE, out, until)
+
+
+def export_place(place: Place, out: Path | BinaryIO, until: int | None = None) -> Exported:
     """What `moyai log export` does, beside a running server too. Raises LogError, CorruptRecord or ValueError."""
-    with Log.open(directory / LOG_FILE, read_only=True) as log:
+    with Log.open(place, read_only=True) as log:
         return export(log, out, until)
 
 

@@ -6,28 +6,24 @@ chain, gaps and the head are checked as it goes.
 
 import logging
 import threading
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from sqlite3 import Error
 from typing import Any, Self
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, inspect, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 from sqlalchemy.exc import DBAPIError
 
-from moyai.model.envelope import GENESIS, CorruptRecord, Record
+from moyai.model.envelope import Record
 from moyai.model.ids import TenantName, TextRef
-from moyai.store.chain import Head, check_follows, check_stored, open_stored
+from moyai.store.chain import Head, check_follows
 from moyai.store.checkpoint import KEEP, Checkpoint
 from moyai.store.errors import NotALog, OutOfStep, StaleEpoch, Unreadable
-from moyai.store.schema import CHECKPOINT, EVENT, FORMAT, LOG, METADATA, ONLY_ROW, SEALED
-from moyai.store.sqlite import SqliteHome
+from moyai.store.events import Events
+from moyai.store.home import LOG_FILE, Home, Place, open_home, place_of
+from moyai.store.schema import CHECKPOINT, EVENT, FORMAT, LOG, ONLY_ROW, SEALED
+from moyai.store.session import Session
+from moyai.store.upgrade import check_tables
 
-LOG_FILE = "log.db"
-"""The name of the log in the directory of a control plane."""
-
-_CHUNK = 1_024  # events read in one query
 _IN = 500  # values in one IN (…)
 _LOG = logging.getLogger("moyai.store")
 
@@ -43,8 +39,8 @@ class Sealed:
 
 _THE_ROW = LOG.c.id == ONLY_ROW
 _ALL_OF_LOG = select(LOG.c.format, LOG.c.epoch, LOG.c.head_seq, LOG.c.head_hash).where(_THE_ROW)
-_ENDS = select(LOG.c.head_seq, select(func.max(EVENT.c.seq)).scalar_subquery()).where(_THE_ROW)
 _RAISE_EPOCH = update(LOG).where(_THE_ROW).values(epoch=LOG.c.epoch + 1)
+_HOLD = update(LOG).where(_THE_ROW).values(epoch=LOG.c.epoch)
 _MOVE_HEAD = (
     update(LOG)
     .where(
@@ -57,12 +53,8 @@ _MOVE_HEAD = (
 )
 _ADD_EVENTS = insert(EVENT)
 _ADD_SEALED = insert(SEALED)
-_READ = (
-    select(EVENT.c.seq, EVENT.c.hash, EVENT.c.data)
-    .where(EVENT.c.seq > bindparam("after"), EVENT.c.seq <= bindparam("until"))
-    .order_by(EVENT.c.seq)
-    .limit(bindparam("most"))
-)
+_SEALED_AT = select(SEALED.c.ref, SEALED.c.tenant, SEALED.c.data).where(SEALED.c.ref == bindparam("wanted"))
+_CHECKPOINT_SEQS = select(CHECKPOINT.c.seq).order_by(CHECKPOINT.c.seq.desc())
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,24 +68,27 @@ class _Stored:
 class Log:
     """One log. `append`, `take_over`, `erase` and `save_checkpoint` are serial; reading may go on in other threads."""
 
-    def __init__(self, home: SqliteHome) -> None:
+    def __init__(self, home: Home) -> None:
         """Use `open`."""
         self._home = home
+        self.session = Session(home)
+        self._events = Events(self.session)
         self._lock = threading.Lock()
         stored = self._stored()
         self._head = stored.head
         self._epoch = stored.epoch
 
     @classmethod
-    def open(cls, path: Path, *, create: bool = True, read_only: bool = False) -> Self:
-        """The log in the file `path`; made there where `create` and nothing is there yet.
+    def open(cls, place: Place | str, *, create: bool = True, read_only: bool = False) -> Self:
+        """The log at `place`; made there where `create` and nothing is there yet. See `place_of` for a string.
 
-        `read_only` changes nothing in the file and works beside a running server. Raises NotALog, Unreadable,
-        Unwritable or LogFull. Does not verify the events: `read` does.
+        `read_only` changes nothing and works beside a running server. Raises NotALog, Unreadable, Unwritable, Away or
+        LogFull. Does not verify the events: `read` does.
         """
-        home = SqliteHome(path, create=create, read_only=read_only)
+        found = place_of(place) if isinstance(place, str) else place
+        home = open_home(found, create=create, read_only=read_only)
         try:
-            _check_tables(home, create and not read_only)
+            check_tables(home, create and not read_only)
             return cls(home)
         except DBAPIError as error:
             home.close()
@@ -103,9 +98,14 @@ class Log:
             raise
 
     @property
-    def path(self) -> Path:
-        """The file of the log."""
-        return self._home.path
+    def place(self) -> str:
+        """Where the log is, in words: its file, or its database without a password."""
+        return self._home.place
+
+    @property
+    def home(self) -> Home:
+        """The database of the log."""
+        return self._home
 
     @property
     def head(self) -> Head:
@@ -117,20 +117,47 @@ class Log:
         """The control epoch, as far as this object last looked. 0: nobody took over yet."""
         return self._epoch
 
-    def take_over(self) -> int:
-        """Raises the stored control epoch by one and returns it. Appends of older epochs fail from here on."""
+    def take_over(self, claim: Callable[[Connection, int], None] | None = None) -> int:
+        """Raises the stored control epoch by one and returns it. Appends of older epochs fail from here on.
+
+        `claim` is given the transaction and the new epoch, and refuses by raising. Raises LogError.
+        """
+
+        def raise_epoch(connection: Connection) -> _Stored:
+            connection.execute(_RAISE_EPOCH)
+            stored = _stored(connection, self._home.place)
+            if claim is not None:
+                claim(connection, stored.epoch)
+            return stored
+
         with self._lock:
-            with self._writing() as connection:
-                connection.execute(_RAISE_EPOCH)
-                stored = _stored(connection, self._home.path)
+            stored = self.session.write(raise_epoch)
             self._head, self._epoch = stored.head, stored.epoch
             return stored.epoch
+
+    def settle(self) -> Head:
+        """The head, once no append is under way any more, not even one whose connection was torn. Raises LogError."""
+
+        def hold(connection: Connection) -> _Stored:
+            connection.execute(_HOLD)  # waits for whoever moves the head
+            return _stored(connection, self._home.place)
+
+        with self._lock:
+            stored = self.session.write(hold)
+            self._head, self._epoch = stored.head, stored.epoch
+            return stored.head
+
+    def look(self) -> Head:
+        """The head as it is now, which another process may have moved. Raises LogError."""
+        stored = self._stored()
+        self._head, self._epoch = stored.head, stored.epoch
+        return stored.head
 
     def append(self, epoch: int, records: Sequence[Record], sealed: Sequence[Sealed] = ()) -> None:
         """Stores `records`, which follow the head, and the texts they refer to; on return all of it is on the disk.
 
         All or nothing. An append that failed may be tried again as it is: records that did get in are not doubled.
-        Raises StaleEpoch, OutOfStep, LogFull or Unwritable.
+        Raises StaleEpoch, OutOfStep, LogFull, Unwritable or Away.
         """
         if not records:
             raise OutOfStep("an append of no events")
@@ -148,12 +175,16 @@ class Log:
             rows: list[dict[str, Any]] = [
                 {"seq": r.seq, "hash": bytes.fromhex(r.hash), "data": r.data} for r in records
             ]
-            with self._writing() as connection:
+
+            def store(connection: Connection) -> None:
                 if connection.execute(_MOVE_HEAD, move).rowcount == 1:
                     connection.execute(_ADD_EVENTS, rows)
                     _add_sealed(connection, sealed)
+                    self._home.grew(connection, to.seq)
                 else:
                     self._why_not_moved(connection, epoch, to)
+
+            self.session.write(store)
             self._head = to
 
     def read(self, after: int = 0, until: int | None = None, prev_hash: str | None = None) -> Iterator[Record]:
@@ -165,62 +196,26 @@ class Log:
         stored = self._stored()
         if self._home.read_only:
             self._head, self._epoch = stored.head, stored.epoch
-        head = stored.head
-        if not 0 <= after <= head.seq:
-            raise ValueError(f"there is no event {after}; the log ends at event {head.seq}")
-        last = head.seq if until is None else min(until, head.seq)
-        prev = self._hash_before(after) if prev_hash is None else prev_hash
-        seq = after
-        while seq < last:
-            for found, stored_hash, data in self._chunk(seq, last):
-                seq += 1
-                if found != seq:
-                    raise CorruptRecord(seq, "it is missing from the log")
-                record = open_stored(seq, prev, stored_hash, data)
-                prev = record.hash
-                yield record
-        if seq == head.seq and prev != head.hash:
-            raise CorruptRecord(seq, "it is not the event that the log's head names")
-        if until is None:
-            self._check_nothing_past_head()
+        yield from self._events.read(stored.head, after, until, prev_hash)
 
     def scan(self, after: int, until: int) -> Iterator[Head]:
         """Checks the bytes, hashes and chain of the events with `after` < seq ≤ `until`, not their bodies.
 
         Yields how far it came, every thousand events or so, and `until` at last. Raises CorruptRecord.
         """
-        prev = self._hash_before(after)
-        seq = after
-        while seq < until:
-            for found, stored_hash, data in self._chunk(seq, until):
-                seq += 1
-                if found != seq:
-                    raise CorruptRecord(seq, "it is missing from the log")
-                prev = check_stored(seq, prev, stored_hash, data)
-            yield Head(seq, prev)
+        return self._events.scan(after, until)
 
     def hash_at(self, seq: int) -> str | None:
         """The stored hash of the event at `seq` (GENESIS at 0), or None where it is missing or can't be read."""
-        if seq == 0:
-            return GENESIS
-        try:
-            with self._home.engine.connect() as connection:
-                value = connection.execute(select(EVENT.c.hash).where(EVENT.c.seq == seq)).scalar()
-        except DBAPIError as error:
-            if self._home.damaged(error):
-                return None
-            raise self._home.explain(error, reading=True) from error
-        return value.hex() if isinstance(value, bytes) else None
+        return self._events.hash_at(seq)
 
     def sealed(self, ref: TextRef) -> Sealed | None:
         """The sealed text under `ref`, or None where it was erased."""
-        wanted = select(SEALED.c.ref, SEALED.c.tenant, SEALED.c.data).where(SEALED.c.ref == ref)
-        with self._reading() as connection:
-            row = connection.execute(wanted).one_or_none()
+        row = self.session.read(lambda connection: connection.execute(_SEALED_AT, {"wanted": ref}).one_or_none())
         if row is None:
             return None
         if not _are(row, str, str, bytes):
-            raise Unreadable(f"{self._home.path}: the sealed text {ref} is damaged")
+            raise Unreadable(f"{self._home.place}: the sealed text {ref} is damaged")
         return Sealed(TextRef(row.ref), TenantName(row.tenant), row.data)
 
     def erase(self, refs: Iterable[TextRef]) -> int:
@@ -229,17 +224,17 @@ class Log:
         Two events with the same text of the same tenant share it.
         """
         wanted = sorted(set(refs))
-        count = 0
+
+        def wipe(connection: Connection) -> int:
+            self._home.erasing(connection)
+            count = 0
+            for at in range(0, len(wanted), _IN):
+                count += connection.execute(delete(SEALED).where(SEALED.c.ref.in_(wanted[at : at + _IN]))).rowcount
+            return count
+
         with self._lock:
-            with self._writing() as connection:
-                self._home.erasing(connection)
-                for at in range(0, len(wanted), _IN):
-                    gone = connection.execute(delete(SEALED).where(SEALED.c.ref.in_(wanted[at : at + _IN])))
-                    count += gone.rowcount
-            try:
-                self._home.erased()
-            except Error as error:
-                raise self._home.explain(error) from error
+            count = self.session.write(wipe)
+            self._home.erased()
         return count
 
     def save_checkpoint(self, checkpoint: Checkpoint) -> None:
@@ -254,20 +249,22 @@ class Log:
         }
         if self.hash_at(checkpoint.seq) != checkpoint.head_hash:
             raise OutOfStep(f"a checkpoint at event {checkpoint.seq} that is not of this log")
-        with self._lock, self._writing() as connection:
+
+        def save(connection: Connection) -> None:
             connection.execute(delete(CHECKPOINT).where(CHECKPOINT.c.seq == checkpoint.seq))
             connection.execute(insert(CHECKPOINT), row)
-            kept = connection.execute(select(CHECKPOINT.c.seq).order_by(CHECKPOINT.c.seq.desc()).limit(KEEP)).scalars()
+            kept = connection.execute(_CHECKPOINT_SEQS.limit(KEEP)).scalars()
             connection.execute(delete(CHECKPOINT).where(CHECKPOINT.c.seq < min(kept)))
+
+        with self._lock:
+            self.session.write(save)
 
     def checkpoints(self) -> Iterator[Checkpoint]:
         """The checkpoints, newest first, not verified (see `moyai.store.checkpoint.restore`); damaged ones left out."""
-        with self._reading() as connection:
-            seqs = connection.execute(select(CHECKPOINT.c.seq).order_by(CHECKPOINT.c.seq.desc())).scalars().all()
-        for seq in seqs:
+        for seq in self.session.read(lambda connection: connection.execute(_CHECKPOINT_SEQS).scalars().all()):
+            one = select(CHECKPOINT).where(CHECKPOINT.c.seq == seq)
             try:
-                with self._home.engine.connect() as connection:
-                    row = connection.execute(select(CHECKPOINT).where(CHECKPOINT.c.seq == seq)).one_or_none()
+                row = self.session.read_raw(lambda connection, one=one: connection.execute(one).one_or_none())
             except DBAPIError as error:
                 if not self._home.damaged(error):
                     raise self._home.explain(error, reading=True) from error
@@ -291,95 +288,22 @@ class Log:
         self.close()
 
     def _stored(self) -> _Stored:
-        with self._reading() as connection:
-            return _stored(connection, self._home.path)
-
-    def _hash_before(self, after: int) -> str:
-        found = self.hash_at(after)
-        if found is None:
-            raise CorruptRecord(after, "it is missing from the log")
-        return found
-
-    def _check_nothing_past_head(self) -> None:
-        with self._reading() as connection:
-            head, highest = connection.execute(_ENDS).one()  # in one statement: a server may be writing
-        if highest is not None and highest > head:
-            raise CorruptRecord(head + 1, "it stands past the log's head")
+        return self.session.read(lambda connection: _stored(connection, self._home.place))
 
     def _why_not_moved(self, connection: Connection, epoch: int, to: Head) -> None:
-        stored = _stored(connection, self._home.path)
+        stored = _stored(connection, self._home.place)
         if stored.epoch != epoch:
             raise StaleEpoch(epoch, stored.epoch)
         if stored.head != to:  # equal: an append whose answer was lost, tried again
             raise OutOfStep(f"the log is at event {stored.head.seq}, this control plane at {self._head.seq}")
 
-    def _chunk(self, after: int, until: int) -> Sequence[tuple[int, Any, Any]]:
-        """The next rows past `after`: many where they can be read, else the ones before the damaged one."""
-        try:
-            rows = self._rows(after, until, _CHUNK)
-        except DBAPIError as error:
-            if not self._home.damaged(error):
-                raise self._home.explain(error, reading=True) from error
-            rows = self._rows_one_by_one(after, until)
-        if not rows:
-            raise CorruptRecord(after + 1, "it is missing from the log")
-        return rows
 
-    def _rows(self, after: int, until: int, most: int) -> Sequence[tuple[int, Any, Any]]:
-        with self._home.engine.connect() as connection:
-            result = connection.execute(_READ, {"after": after, "until": until, "most": most})
-            return [(row[0], row[1], row[2]) for row in result.all()]
-
-    def _rows_one_by_one(self, after: int, until: int) -> Sequence[tuple[int, Any, Any]]:
-        rows: list[tuple[int, Any, Any]] = []
-        try:
-            while len(rows) < _CHUNK and (more := self._rows(after + len(rows), until, 1)):
-                rows.extend(more)
-        except DBAPIError as error:
-            if not rows:
-                raise CorruptRecord(after + 1, f"it can't be read from the disk: {error.orig}") from error
-        return rows
-
-    @contextmanager
-    def _reading(self) -> Generator[Connection]:
-        try:
-            with self._home.engine.connect() as connection:
-                yield connection
-        except DBAPIError as error:
-            raise self._home.explain(error, reading=True) from error
-
-    @contextmanager
-    def _writing(self) -> Generator[Connection]:
-        self._home.check_there()
-        try:
-            with self._home.writer.begin() as connection:
-                yield connection
-        except DBAPIError as error:
-            raise self._home.explain(error) from error
-        self._home.check_there()
-
-
-def _check_tables(home: SqliteHome, create: bool) -> None:
-    """Makes the tables of a new log, or raises NotALog where others are there."""
-    with home.engine.connect() as connection:
-        found = set(inspect(connection).get_table_names())
-    if found or not create:
-        if not METADATA.tables.keys() <= found:
-            raise NotALog(f"{home.path}: a database, but not a log of Moyai")
-        return
-    with home.writer.begin() as connection:
-        if not inspect(connection).get_table_names():  # another process may have been as fast
-            METADATA.create_all(connection, checkfirst=False)
-            first: dict[str, Any] = {"id": ONLY_ROW, "format": FORMAT, "epoch": 0, "head_seq": 0}
-            connection.execute(insert(LOG), first | {"head_hash": bytes.fromhex(GENESIS)})
-
-
-def _stored(connection: Connection, path: Path) -> _Stored:
+def _stored(connection: Connection, place: str) -> _Stored:
     row = connection.execute(_ALL_OF_LOG).one_or_none()
     if row is None or not _are(row, int, int, int, bytes):
-        raise NotALog(f"{path}: the log's head is damaged; restore the file from a copy")
+        raise NotALog(f"{place}: the log's head is damaged; restore it from a copy")
     if row[0] > FORMAT:
-        raise NotALog(f"{path}: a newer Moyai wrote this log (format {row[0]}, this one knows {FORMAT}); update Moyai")
+        raise NotALog(f"{place}: a newer Moyai wrote this log (format {row[0]}, this one knows {FORMAT}); update Moyai")
     return _Stored(row[1], Head(row[2], row[3].hex()))
 
 
@@ -399,3 +323,6 @@ def _add_sealed(connection: Connection, sealed: Sequence[Sealed]) -> None:
     if new:
         rows: list[dict[str, Any]] = [{"ref": s.ref, "tenant": s.tenant, "data": s.data} for s in new.values()]
         connection.execute(_ADD_SEALED, rows)
+
+
+__all__ = ["LOG_FILE", "Log", "Sealed"]

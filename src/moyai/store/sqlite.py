@@ -32,7 +32,10 @@ class SqliteHome:
     def __init__(self, path: Path, *, create: bool, read_only: bool) -> None:
         """Opens `path`, an absolute or relative file. Raises NotALog, Unreadable or Unwritable."""
         self.path = path
+        self.place = str(path)
         self.read_only = read_only
+        self.shared = False
+        self.again_s: tuple[float, ...] = ()
         self._inode = self._prepare(create and not read_only)
         self._immutable = read_only and self._must_be_immutable()
         self.engine: Engine = create_engine(
@@ -61,11 +64,15 @@ class SqliteHome:
         if (found.st_dev, found.st_ino) != self._inode:
             raise Unwritable(f"{self.path}: another file was put in the place of the log; nothing can be stored in it")
 
-    def damaged(self, error: DBAPIError | sqlite3.Error) -> bool:
+    def damaged(self, error: Exception) -> bool:
         """Whether `error` tells of damage to what is stored, and not of locks, permissions or a full disk."""
         return _code(error) in (*_DAMAGED, _NO_CODE)
 
-    def explain(self, error: DBAPIError | sqlite3.Error, *, reading: bool = False) -> LogError:
+    def torn(self, error: Exception) -> bool:
+        """False: there is no connection that could be torn."""
+        return False
+
+    def explain(self, error: Exception, *, reading: bool = False) -> LogError:
         """The error of ours that `error`, met while `reading` or writing, means."""
         code, said = _code(error), str(error.orig if isinstance(error, DBAPIError) else error)
         if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and not self._room()):
@@ -80,6 +87,12 @@ class SqliteHome:
             return Unreadable(f"{self.path}: the log can't be read ({said}){_hint(code)}")
         return Unwritable(f"{self.path}: the log can't be written ({said}); nothing is in effect{_hint(code)}")
 
+    def alone(self, connection: Connection) -> None:
+        """A writing transaction is alone as it is."""
+
+    def grew(self, connection: Connection, seq: int) -> None:
+        """Nobody follows a file."""
+
     def erasing(self, connection: Connection) -> None:
         """From here on, what this connection deletes is overwritten with zeros."""
         connection.exec_driver_sql("PRAGMA secure_delete=ON")
@@ -87,9 +100,12 @@ class SqliteHome:
     def erased(self) -> None:
         """Moves the deletions into the file and empties the write-ahead file, which still held what was deleted.
 
-        Raises sqlite3.Error. Where a reader is in the way, the write-ahead file is emptied by a later write.
+        Raises LogError. Where a reader is in the way, the write-ahead file is emptied by a later write.
         """
-        self._outside_transactions("PRAGMA wal_checkpoint(TRUNCATE)")
+        try:
+            self._outside_transactions("PRAGMA wal_checkpoint(TRUNCATE)")
+        except (DBAPIError, sqlite3.Error) as error:
+            raise self.explain(error) from error
 
     def close(self) -> None:
         """Closes every connection; the last one of all processes folds the write-ahead file into the log."""
@@ -186,7 +202,7 @@ def _begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
-def _code(error: DBAPIError | sqlite3.Error) -> int:
+def _code(error: Exception) -> int:
     # The primary code is the low byte of the extended one.
     own = error.orig if isinstance(error, DBAPIError) else error
     return getattr(own, "sqlite_errorcode", _NO_CODE) & 0xFF

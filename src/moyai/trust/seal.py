@@ -72,6 +72,11 @@ def public_of(private_key: bytes) -> bytes:
     return Ed25519PrivateKey.from_private_bytes(private_key).public_key().public_bytes_raw()
 
 
+def key_mark(key: bytes) -> bytes:
+    """32 bytes that tell whether somebody else has this very key, and from which it can't be had."""
+    return _derived(key, b"moyai key mark 1")
+
+
 def _derived(key: bytes, purpose: bytes) -> bytes:
     if len(key) != KEY_BYTES:
         raise ValueError(f"a key has {KEY_BYTES} bytes, this one {len(key)}")

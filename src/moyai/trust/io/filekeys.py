@@ -40,6 +40,19 @@ class FileKeys:
         """The 32-byte key of `tenant`. After `destroy` a new one is made, which opens nothing older."""
         return self._key(_file_name(tenant))
 
+    def has(self, tenant: TenantName) -> bool:
+        """Whether there is a key of `tenant`; none is made. Raises KeyTrouble."""
+        path = self._directory / _file_name(tenant)
+        try:
+            return _read(path) is not None
+        except OSError as error:
+            raise KeyTrouble(f"{path}: the key can't be used ({error.strerror})") from None
+
+    @property
+    def directory(self) -> Path:
+        """Where the keys lie."""
+        return self._directory
+
     def signing_key(self) -> bytes:
         """The 32-byte Ed25519 seed that signs checkpoints."""
         return self._key(_SIGNING)
