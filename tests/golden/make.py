@@ -1,6 +1,6 @@
 """Writes the golden log of a release: one event of every kind, plausible values, the same bytes on every run.
 
-    python tests/golden/make.py 0.2.0
+    python tests/golden/make.py 0.3.0
 
 A golden log that was released is never written again: a new kind or a new version of one goes into the file of the
 next release. `--unreleased` replaces the file of a release that is still in the making.
@@ -20,6 +20,8 @@ from moyai.model.events import (
     AttemptStarted,
     AttemptStopRequested,
     CapacityReported,
+    CertificateIssued,
+    CertificateRevoked,
     CheckpointCompleted,
     ControlStarted,
     DatasetAdopted,
@@ -31,6 +33,9 @@ from moyai.model.events import (
     JobEnded,
     JobRequeued,
     JobSubmitted,
+    JoinTokenIssued,
+    JoinTokenRevoked,
+    JoinTokenSpent,
     LinkDeclared,
     Outcome,
     Placement,
@@ -107,7 +112,7 @@ def _placement(site: SiteName, at: int) -> Placement:
 
 
 def drafts() -> list[Draft]:
-    """Every kind of event that version 0.2.0 knows, in an order in which they might have happened."""
+    """Every kind of event that version 0.3.0 knows, in an order in which they might have happened."""
     made: list[Draft] = []
 
     def outside(body: EventBody, request: str = "", cause: int = 0) -> None:
@@ -207,6 +212,18 @@ def drafts() -> list[Draft]:
     decided(WorkflowEnded(flow, WorkflowState.CANCELLED, Reason(Code.CANCELLED, PERSON)))
     stray = AttemptId("train-ffffffffff.1")
     made.append(Draft(ReportRefused(TOKYO, "AttemptStarted", Reason(Code.UNKNOWN_ATTEMPT, stray)), Origin.DECIDED))
+    osaka, key = SiteName("osaka"), "6b" * 32
+    serials = ("4a" * 16, "4b" * 16)
+    outside(JoinTokenIssued("70" * 32, osaka, Instant(START + 3_600 * SECOND)))
+    outside(JoinTokenIssued("71" * 32, osaka, Instant(START + 3_600 * SECOND)))
+    made.append(Draft(JoinTokenSpent("70" * 32, osaka, key, serials[0]), Origin.OUTSIDE, actor="site:osaka"))
+    made.append(Draft(SiteDeclared(_site(osaka, "JP-27", 25_000_000, 430_000)), Origin.OUTSIDE, actor="site:osaka"))
+    for serial, holder, begin in ((serials[0], key, 800), (serials[1], "6c" * 32, 900)):
+        begins_at, ends_at = Instant(START + (begin - 300) * SECOND), Instant(START + (begin + 777_600) * SECOND)
+        issued = CertificateIssued(serial, osaka, holder, begins_at, ends_at)
+        made.append(Draft(issued, Origin.OUTSIDE, actor="site:osaka"))
+    outside(CertificateRevoked(serials[0], osaka))
+    outside(JoinTokenRevoked("71" * 32, osaka))
     return made
 
 

@@ -7,6 +7,13 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from moyai.model.identity import (
+    CertificateIssued,
+    CertificateRevoked,
+    JoinTokenIssued,
+    JoinTokenRevoked,
+    JoinTokenSpent,
+)
 from moyai.model.ids import (
     AttemptId,
     DatasetName,
@@ -379,6 +386,11 @@ EventBody = (
     | WorkflowCancelRequested
     | WorkflowEnded
     | FileStored
+    | JoinTokenIssued
+    | JoinTokenSpent
+    | JoinTokenRevoked
+    | CertificateIssued
+    | CertificateRevoked
 )
 
 EVENTS: dict[str, tuple[type[EventBody], int]] = {
