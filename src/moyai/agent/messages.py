@@ -1,13 +1,22 @@
 """What agent, supervisor and guard say to each other over a local socket: one JSON list a line. Standard library only.
 
 Times are µs of CLOCK_BOOTTIME unless a name says wall. Unknown kinds and missing fields raise BadMessage.
+
+A supervisor outlives its agent, and may be of an older version. So new fields come last and have a default, and what
+has its default is not sent: the older side is only told what it can't know where it is needed.
 """
 
+from __future__ import annotations
+
 import json
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Union
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
 
 LINE_LIMIT = 8 * 1024 * 1024
+VERSION = 1
+"""Of what agent and supervisor say to each other; told in `State`. 0 is before there was any."""
 
 
 class BadMessage(ValueError):
@@ -29,6 +38,8 @@ class Start(NamedTuple):
     memory_bytes: int  # of each rank; 0: no limit. Enforced only where the supervisor says that it can
     head_bytes: int  # of each rank's output: kept from its begin
     tail_bytes: int  # and from its end
+    numbers: Sequence[int] = ()  # of its ranks, where some run on other machines; empty for 0 to ranks - 1
+    nonce: str = ""  # of the start, where several supervisors share it; "" to draw one
 
 
 class Stop(NamedTuple):
@@ -93,6 +104,10 @@ class State(NamedTuple):
     pid: int
     memory: str  # how memory limits are enforced: "cgroup1", "cgroup2", or "" for not
     known: list[Known]
+    version: int = 0  # of the protocol
+    boot: str = ""  # which start of its machine this is
+    boot_us: int = 0  # its clock now: another machine's than the agent's, perhaps
+    code: str = ""  # what it was started from, where that is an archive
 
 
 class Claim(NamedTuple):
@@ -150,16 +165,79 @@ class Ended(NamedTuple):
     ranks: list[RankEnd]
 
 
-Message = Start | Stop | Poke | Forget | Claimed | Again | Renewed | State | Claim | Renew | Started | Ended
-_KINDS: dict[str, Any] = {
-    cls.__name__: cls
-    for cls in (Start, Stop, Poke, Forget, Claimed, Again, Renewed, State, Claim, Renew, Started, Ended)
-}
+class Began(NamedTuple):
+    """Guard → agent, first of all on each line it gets, and the begin of its record: a rank runs."""
+
+    attempt: str
+    nonce: str
+    rank: int
+    node: str
+    boot: str  # the id of that machine's boot: only there `began_us` means something
+    began_us: int
+    began_wall_us: int
+    ago_us: int  # how long it had run when this was said
+
+
+class Over(NamedTuple):
+    """Guard → agent, and the end of its record: all of a rank is dead.
+
+    `cause`: "exit", "limit", "lease", "stop" (the agent wanted it), "launch" (could not be run). `signalled`: the first
+    signal to end that came from elsewhere before it did; 0 for none.
+    """
+
+    attempt: str
+    nonce: str
+    cause: str
+    detail: str
+    signalled: int
+    run_us: int
+    ended_wall_us: int
+    end: RankEnd
+
+
+class Challenge(NamedTuple):
+    """Agent → guard, first of all where they meet over TCP."""
+
+    challenge: str
+
+
+class Proof(NamedTuple):
+    """Guard → agent, then agent → guard: that each knows the attempt's secret."""
+
+    attempt: str
+    challenge: str  # the guard's own
+    mac: str
+
+
+Message = Union[  # noqa: UP007 — guards run under Python 3.9 too
+    Start,
+    Stop,
+    Poke,
+    Forget,
+    Claimed,
+    Again,
+    Renewed,
+    State,
+    Claim,
+    Renew,
+    Started,
+    Ended,
+    Began,
+    Over,
+    Challenge,
+    Proof,
+]
+_KINDS: dict[str, Any] = {cls.__name__: cls for cls in Message.__args__}
+_NONE = object()
 
 
 def encode(message: Message) -> bytes:
     """One line."""
-    return json.dumps([type(message).__name__, *message], separators=(",", ":")).encode() + b"\n"
+    fields = list(message)
+    defaults = [message._field_defaults.get(name, _NONE) for name in message._fields]
+    while fields and fields[-1] == defaults[len(fields) - 1]:
+        fields.pop()
+    return json.dumps([type(message).__name__, *fields], separators=(",", ":")).encode() + b"\n"
 
 
 def decode(line: bytes) -> Message:
@@ -171,18 +249,21 @@ def decode(line: bytes) -> Message:
             return message._replace(ranks=[RankEnd(*rank) for rank in message.ranks])
         if isinstance(message, State):
             return message._replace(known=[Known(*known) for known in message.known])
+        if isinstance(message, Over):
+            return message._replace(end=RankEnd(*message.end))
         return message
     except (ValueError, KeyError, TypeError) as error:
         raise BadMessage(f"not a message: {error!r}") from None
 
 
 class Lines:
-    """Bytes of a stream, cut into messages."""
+    """Bytes of a stream, cut into messages. `unseal` is given each line first, where lines are sealed."""
 
-    __slots__ = ("_rest",)
+    __slots__ = ("_rest", "_unseal")
 
-    def __init__(self) -> None:
+    def __init__(self, unseal: Callable[[bytes], bytes] | None = None) -> None:
         self._rest = b""
+        self._unseal = unseal
 
     def feed(self, data: bytes) -> Iterator[Message]:
         """The messages that `data` completes. Raises BadMessage."""
@@ -190,4 +271,4 @@ class Lines:
         if len(self._rest) > LINE_LIMIT:
             raise BadMessage(f"a line of more than {LINE_LIMIT} bytes")
         for line in lines:
-            yield decode(line)
+            yield decode(line if self._unseal is None else self._unseal(line))

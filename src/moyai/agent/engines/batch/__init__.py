@@ -1,0 +1,1 @@
+"""What every engine shares that hands scripts to another scheduler: Slurm, Ray."""

@@ -1,0 +1,1 @@
+"""The Slurm engine: jobs by slurmrestd, or by Slurm's commands."""
