@@ -2,19 +2,18 @@
 
 import asyncio
 import logging
-import os
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from moyai.agent.clocks import boot_us, wall_us
+from moyai.agent.markers import complete
 from moyai.data.io.tree import TreeError, keep
 from moyai.data.manifest import BadManifest
 from moyai.model.ids import AttemptId, ManifestId
 
 LOG = logging.getLogger("moyai.agent")
 EVERY_S = 0.25
-MARKER = ".complete"
 AGAIN_US = 5_000_000
 """After a checkpoint could not be kept (a full disk) it is tried again that much later."""
 
@@ -75,7 +74,7 @@ class Watcher:
         async with watched.lock:
             now = boot_us()
             since_us, watched.seen_us = now - watched.seen_us, now
-            for marked_us, name in _complete(watched.place, watched.known):
+            for marked_us, name in complete(watched.place, watched.known):
                 if watched.later.get(name, 0) > now:
                     continue
                 age_us = min(max(0, wall_us() - marked_us), since_us)  # a wall clock that steps can't say more
@@ -96,21 +95,3 @@ class Watcher:
             watched.known.add(name)
         else:
             watched.later[name] = boot_us() + AGAIN_US
-
-
-def _complete(place: Path, known: Collection[str]) -> list[tuple[int, str]]:
-    """(µs of the marker's wall time, name) of complete checkpoints that are new, oldest first."""
-    found: list[tuple[int, str]] = []
-    try:
-        with os.scandir(place) as scan:
-            for entry in scan:
-                if entry.name in known or entry.name.startswith(".") or not entry.is_dir(follow_symlinks=False):
-                    continue
-                try:
-                    marker = os.stat(f"{entry.path}/{MARKER}")
-                except OSError:
-                    continue  # not complete yet, or deleted again
-                found.append((marker.st_mtime_ns // 1000, entry.name))
-    except OSError:
-        return []
-    return sorted(found)

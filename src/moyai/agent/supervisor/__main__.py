@@ -7,9 +7,12 @@ import sys
 PID = "supervisor.pid"
 
 
-def main() -> int:
-    """Run the supervisor of a site's directory. Returns 3 where another one has it already."""
-    directory = os.path.abspath(sys.argv[1])
+def main(directory: str, code: str = "") -> int:
+    """Run the supervisor of a site's directory. Returns 3 where another one has it already.
+
+    `code`: what it was started from, where that is an archive.
+    """
+    directory = os.path.abspath(directory)
     pid_file = os.open(f"{directory}/{PID}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(pid_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -27,11 +30,11 @@ def main() -> int:
     raise_descriptors()
     place = os.stat(directory)
     memory = MemoryGroups(f"moyai-{place.st_dev:x}-{place.st_ino:x}")
-    Supervisor(directory, memory).run()
+    Supervisor(directory, memory, code).run()
     memory.close()
     return 0
 
 
 if __name__ == "__main__":
     sys.path.insert(0, os.path.abspath(__file__ + "/../../../.."))
-    sys.exit(main())
+    sys.exit(main(sys.argv[1]))

@@ -79,7 +79,7 @@ class Attempt:
 
     def __init__(self, order: Start, shared: Shared) -> None:
         self.order = order
-        self.nonce = os.urandom(16).hex()
+        self.nonce = order.nonce or os.urandom(16).hex()
         self.asked_us = 0  # when the claim was last sent
         self.started_us = 0
         self.started_wall_us = 0
@@ -105,6 +105,11 @@ class Attempt:
             return "ended"
         return "running" if self.ranks else "claiming"
 
+    @property
+    def numbers(self) -> list[int]:
+        """Of its ranks here."""
+        return list(self.order.numbers) or list(range(self.order.ranks))
+
     # -- its start -------------------------------------------------------------------------------------------------
 
     def answered(self, answer: Claimed) -> bool:
@@ -120,7 +125,7 @@ class Attempt:
             return False
         try:
             self._record = RecordFile(self.order.directory, self.order.ranks)
-            for number in range(self.order.ranks):
+            for number in self.numbers:
                 self.ranks.append(self._run(number))
         except OSError as error:
             self._could_not_run(error)

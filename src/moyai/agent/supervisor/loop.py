@@ -7,9 +7,10 @@ import socket
 from collections import deque
 
 from moyai.agent import killing, local
-from moyai.agent.clocks import boot_us
+from moyai.agent.clocks import boot_id, boot_us
 from moyai.agent.lease import RENEW_LEAST_US
 from moyai.agent.messages import (
+    VERSION,
     Again,
     BadMessage,
     Claim,
@@ -63,7 +64,9 @@ class Peer:
 class Supervisor:
     """Runs until nobody needs it. Single-threaded: everything happens in `run`."""
 
-    def __init__(self, directory: str, memory: MemoryGroups) -> None:
+    def __init__(self, directory: str, memory: MemoryGroups, code: str = "") -> None:
+        """`code`: what it was started from, where that is an archive."""
+        self._code = code
         self._server = local.listen(directory, SOCKET)
         self._server.setblocking(False)
         self._memory = memory
@@ -139,7 +142,8 @@ class Supervisor:
         self._told.clear()
         self._selector.register(connection, selectors.EVENT_READ, self._talk)
         known = [Known(n, a.nonce, a.phase, a.started_us, a.started_wall_us) for n, a in self._attempts.items()]
-        self._send(State(os.getpid(), self._memory.kind, known))
+        state = State(os.getpid(), self._memory.kind, known, VERSION, boot_id(), boot_us(), self._code)
+        self._send(state)
         for attempt in self._attempts.values():
             if attempt.phase == "claiming":
                 self._claim(attempt)
@@ -243,7 +247,7 @@ class Supervisor:
 
     def _claim(self, attempt: Attempt) -> None:
         attempt.asked_us = boot_us()
-        self._send(Claim(attempt.order.attempt, attempt.nonce, list(range(attempt.order.ranks))))
+        self._send(Claim(attempt.order.attempt, attempt.nonce, attempt.numbers))
 
     def _renew(self, now: int) -> None:
         if self._peer is None or now < self._renew_at:

@@ -4,6 +4,8 @@
 and how much is left out, can be read off the files alone.
 """
 
+from __future__ import annotations
+
 import os
 
 

@@ -2,19 +2,19 @@
 
 import asyncio
 import logging
-import os
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from moyai.agent import killing
+from moyai.agent import laying, left
 from moyai.agent.core.effects import EngineEnd
 from moyai.agent.engines.base import Desk
 from moyai.agent.engines.host import mounts
 from moyai.agent.engines.host.ends import engine_end, supervisor_lost
-from moyai.agent.engines.host.link import Link
-from moyai.agent.engines.host.prepare import CannotPrepare, Host, prepare, signal_number
+from moyai.agent.engines.host.link import Link, LocalDial
+from moyai.agent.engines.host.prepare import Host, prepare, signal_number
+from moyai.agent.laying import CannotPrepare
 from moyai.agent.messages import (
     Again,
     BadMessage,
@@ -30,7 +30,6 @@ from moyai.agent.messages import (
     Started,
     State,
     Stop,
-    decode,
 )
 from moyai.agent.places import Places
 from moyai.agent.supervisor.record import NAME as RECORD
@@ -81,7 +80,7 @@ class HostEngine:
         self._desk: Desk | None = None
         self._runs: dict[str, _Run] = {}
         self._known: set[str] = set()  # attempts that the supervisor had when it was last asked
-        self._link = Link(places.root, self._take, self._back)
+        self._link = Link(LocalDial(places.root), self._take, self._back)
         self._preparing = asyncio.Semaphore(PREPARED_AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -103,12 +102,11 @@ class HostEngine:
         """Connect to the supervisor, try the mounts. Raises EngineDown, OSError."""
         self._places.attempts.mkdir(parents=True, exist_ok=True)
         works, _ = await asyncio.gather(asyncio.to_thread(mounts.works, self._bwrap), self._link.open())
-        shell = "/bin/bash" if os.access("/bin/bash", os.X_OK) else "/bin/sh"
         self._host = Host(
             self._profile.name,
             self._places,
             self._bwrap if works else "",
-            shell,
+            laying.shell(),
             self._head_bytes,
             self._tail_bytes,
         )
@@ -178,6 +176,8 @@ class HostEngine:
         self._runs.pop(attempt, None)
         self._known.discard(attempt)
         self._link.send(Forget(attempt))
+        if not self._runs and not self._known:
+            self._link.idle()
 
     # -- preparation -----------------------------------------------------------------------------------------------
 
@@ -187,6 +187,7 @@ class HostEngine:
         try:
             async with self._preparing:
                 order = await asyncio.to_thread(prepare, self._host, run.launch, text)
+            await self._link.steady.wait()
         except (CannotPrepare, mounts.MountRefused, TreeError, BadManifest, BadArchive, ValueError) as error:
             problem = str(error)
         except OSError as error:
@@ -270,9 +271,9 @@ class HostEngine:
         """Its supervisor is dead: kill what is left, then tell the end that was recorded, or the loss."""
         launch = run.launch
         if run.nonce:
-            left = await asyncio.to_thread(_kill_left, launch.attempt, run.nonce)
-            if left:
-                LOG.warning("%s: %d processes outlived their supervisor and were killed", launch.attempt, left)
+            killed = await asyncio.to_thread(left.kill_left, launch.attempt, run.nonce)
+            if killed:
+                LOG.warning("%s: %d processes outlived their supervisor and were killed", launch.attempt, killed)
         recorded = _recorded(self._places.attempt(launch.attempt) / RECORD)
         if recorded is not None and recorded.nonce == run.nonce:
             end = engine_end(recorded, launch.limit_us, launch.need.memory_bytes)
@@ -309,24 +310,9 @@ def _number(name: str) -> int:
         return signal.SIGTERM
 
 
-def _kill_left(attempt: str, nonce: str) -> int:
-    """Kill what carries the marks of a start, until nothing is left. Returns how many there were."""
-    found: set[int] = set()
-    for _ in range(100):
-        left = killing.members(killing.marks(attempt, nonce))
-        if not left:
-            break
-        found.update(left)
-        killing.kill_all(left)
-    return len(found)
-
-
 def _recorded(path: Path) -> Ended | None:
     try:
-        message = decode(path.read_bytes())
-    except FileNotFoundError:
-        return None
+        return left.recorded(path)
     except (OSError, BadMessage) as error:
         LOG.error("the record %s can't be read: %s", path, error)
         return None
-    return message if isinstance(message, Ended) else None
