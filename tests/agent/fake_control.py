@@ -144,8 +144,8 @@ class FakeControl:
         url = urlsplit(target)
         query = {k: v[0] for k, v in parse_qs(url.query).items()}
         parts = url.path.strip("/").split("/")
-        if parts[:2] == ["v1", "blobs"]:
-            data = self.blobs.get(parts[2])
+        if parts[-2] == "blobs":
+            data = self.blobs.get(parts[-1])
             return (200, data, {}) if data is not None else (404, b"no such blob", {})
         assert parts[:2] == ["v1", "exchange"], target
         name, what = parts[2], parts[3]

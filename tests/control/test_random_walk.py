@@ -103,6 +103,8 @@ def check(world: World) -> None:
     assert set(fresh.pending) == set(control.indexes.pending)
     assert set(fresh.live) == set(control.indexes.live)
     assert set(fresh.data_jobs) == set(control.indexes.data_jobs)
+    assert fresh.ended == control.indexes.ended
+    assert fresh.usage.held() == control.indexes.usage.held()
     for name, site in state.sites.items():
         assert fresh.usage.power_w(name) == control.indexes.usage.power_w(name)
         for flavor in site.profile.flavors:

@@ -8,6 +8,7 @@ from moyai.model.lifecycle import AttemptState
 from moyai.model.reasons import Code
 from moyai.model.units import Instant
 from moyai.model.workload import CheckpointRule
+from moyai.plan.types import Plan, Preemption
 
 HOUR_US = 3_600_000_000
 
@@ -52,3 +53,23 @@ def test_each_attempt_may_fail_as_many_transfers_as_the_one_before() -> None:
         assert stop is not None
         assert stop.code is Code.DATA_LOST
         world.report("tokyo", ended(attempt, e.Outcome.STOPPED, Code.DATA_LOST))
+
+
+def test_a_job_keeps_away_for_a_while_from_a_site_whose_own_engine_preempted_it() -> None:
+    world = World()
+    job = world.submit("guest", checkpoint=CheckpointRule())
+    world.report("tokyo", ended(world.run(job, "tokyo"), e.Outcome.STOPPED, Code.PREEMPTED))
+    assert world.control.snapshot(world.now)[1][0].avoid == ("tokyo",)
+    world.now = Instant(world.now + 61_000_000)
+    assert world.control.snapshot(world.now)[1][0].avoid == ()
+
+
+def test_a_job_that_control_itself_preempted_may_go_back_at_once() -> None:
+    world = World()
+    job = world.submit("train", checkpoint=CheckpointRule())
+    attempt = world.run(job, "tokyo")
+    urgent = world.submit("urgent", priority=9)
+    plan = Plan(world.control.state.seq, world.now, preemptions=(Preemption(attempt, urgent),))
+    world.keep(world.control.planned(plan, world.now))
+    world.report("tokyo", ended(attempt, e.Outcome.STOPPED, Code.PREEMPTED))
+    assert all(queued.avoid == () for queued in world.control.snapshot(world.now)[1])

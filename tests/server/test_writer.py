@@ -20,7 +20,7 @@ from moyai.model.workload import JobOrder, Need
 from moyai.server import writer as module
 from moyai.server.exchange import renew, welcome_back
 from moyai.server.writer import NotStored, Writer
-from moyai.store.errors import LogFull, OutOfStep, StaleEpoch
+from moyai.store.errors import Away, LogFull, OutOfStep, StaleEpoch
 
 NOW, BOOT = Instant(1_800_000_000_000_000), Boot(1_000_000)
 SITE = SiteName("here")
@@ -35,6 +35,7 @@ class FakeStore:
         self.checkpoints: list[tuple[int, bytes]] = []
         self.fault: Exception | None = None
         self.unreadable = False
+        self.away = False
         self.open = threading.Event()
         self.open.set()
         self.threads: set[int] = set()
@@ -60,6 +61,8 @@ class FakeStore:
         """Replay."""
         if self.unreadable:
             raise CorruptRecord(3, "its bytes are lost")
+        if self.away:
+            raise Away("the database can't be reached")
         return replay(State(), self.records)
 
 
@@ -255,6 +258,43 @@ async def test_a_log_that_can_not_be_read_again_is_said_to_every_reader():
         await writer.do(submit("a"))
     with pytest.raises(NotStored, match="event 3"):
         await writer.read(lambda c: c.state.seq)
+    await writer.stop(checkpoint=False)
+
+
+async def test_a_database_that_is_away_is_waited_for_and_what_it_stored_unheard_is_seen(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(module, "PROBE_S", (0.02,))
+    store = FakeStore()
+    writer = made(store)
+    writer.start()
+    await writer.do(submit("before"))
+    plain = store.append
+
+    def unheard(records: Sequence[Record], sealed: Sequence[object]) -> None:
+        plain(records, sealed)
+        store.away, store.fault = True, Away("the database can't be reached")
+        raise store.fault
+
+    monkeypatch.setattr(store, "append", unheard)
+    with pytest.raises(NotStored) as caught:
+        await writer.do(submit("a"))
+    assert caught.value.mode is Mode.AWAY
+    with pytest.raises(NotStored):
+        await writer.read(lambda c: c.state.seq)
+    with pytest.raises(NotStored, match="reached"):
+        await writer.do(submit("b"))
+    await asyncio.sleep(0.1)
+    assert writer.mode is Mode.AWAY
+    monkeypatch.setattr(store, "append", plain)
+    store.away, store.fault = False, None
+    while writer.mode is Mode.AWAY:
+        await asyncio.sleep(0.01)
+    assert await writer.read(lambda c: [j.request for j in c.state.jobs.values()]) == ["before", "a"]
+    await writer.do(submit("a"))
+    await writer.do(submit("b"))
+    assert state_hash(store.load()) == state_hash(writer.control.state)
+    assert [j.request for j in store.load().jobs.values()] == ["before", "a", "b"]
     await writer.stop(checkpoint=False)
 
 

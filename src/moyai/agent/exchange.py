@@ -8,7 +8,7 @@ import logging
 import random
 from pathlib import Path
 
-from moyai.agent.control import Denied, Gone, OutputAnswer, Rejoin, Unreachable
+from moyai.agent.control import Denied, Gone, OutputAnswer, Rejoin, TooLarge, Unreachable
 from moyai.agent.output import NoOutput, read_output
 from moyai.agent.shell import Shell, boot
 from moyai.data.io import tree
@@ -30,6 +30,7 @@ GATHER_S = 0.002
 """How long a report waits for others to go with it."""
 FULL_S = 0.5
 """Between polls while the journal has no room for the next command."""
+SAY_EVERY_S = 60.0
 ASKS_AT_ONCE = 8
 FOLLOW_S = 0.1
 """How often an output is looked at while an ask waits for more of it."""
@@ -56,6 +57,25 @@ class Backoff:
         self._next_s = min(self._next_s * 2, self._most_s)
 
 
+class Seldom:
+    """Says a trouble when it is another, and again after a minute; what goes on and on does not fill the log."""
+
+    def __init__(self) -> None:
+        self._said: dict[str, tuple[str, float]] = {}  # what kind of trouble → the words, and when they were said
+
+    def warn(self, what: str, error: Exception) -> None:
+        """Say that `what` failed."""
+        now, words = asyncio.get_running_loop().time(), str(error)
+        before, at = self._said.get(what, ("", -SAY_EVERY_S))
+        if words != before or now - at >= SAY_EVERY_S:
+            self._said[what] = (words, now)
+            LOG.warning("%s: %s", what, words)
+
+    def forget(self, what: str) -> None:
+        """It went well."""
+        self._said.pop(what, None)
+
+
 class Exchange:
     """Runs until cancelled."""
 
@@ -63,6 +83,7 @@ class Exchange:
         self._shell = shell
         self._control = shell.control
         self._asks: set[str] = set()
+        self._seldom = Seldom()
         self._slots = asyncio.Semaphore(ASKS_AT_ONCE)
         self._began = asyncio.get_running_loop().time()
 
@@ -118,20 +139,31 @@ class Exchange:
         """Send reports as they come, and a renewal every third of the lease. Returns when the term is over."""
         shell = self._shell
         backoff = Backoff(max(0.05, min(AGAIN_MOST_S, shell.lease_us / 8_000_000)))
+        most = REPORTS
         while True:
             shell.news.clear()
-            batch = shell.core.batch(REPORTS)
+            batch = shell.core.batch(most)
             await shell.feed(())  # no report leaves before it is durable
             sent = boot()
             try:
                 ack = await self._control.events(batch)
             except Rejoin:
                 return
+            except TooLarge as error:
+                if len(batch.reports) > 1:
+                    most = len(batch.reports) // 2
+                    LOG.info("control takes no %d reports at once; the next batch has %d", len(batch.reports), most)
+                    continue
+                self._seldom.warn("control takes not even one report; this site's reports wait", error)
+                await backoff.wait()
+                continue
             except (Unreachable, Denied, Gone, DecodeError) as error:
-                LOG.warning("a report did not arrive: %s", error)
+                self._seldom.warn("a report did not arrive", error)
                 await backoff.wait()
                 continue
             backoff.reset()
+            self._seldom.forget("a report did not arrive")
+            most = min(REPORTS, 2 * most)
             await shell.feed(shell.core.ack(ack, sent))
             if not ack.renewed:
                 return
@@ -159,10 +191,11 @@ class Exchange:
             except Rejoin:
                 return
             except (Unreachable, Denied, Gone, DecodeError) as error:
-                LOG.warning("commands can't be had: %s", error)
+                self._seldom.warn("commands can't be had", error)
                 await backoff.wait()
                 continue
             backoff.reset()
+            self._seldom.forget("commands can't be had")
             for ask in got.asks:
                 if ask.ask not in self._asks:
                     self._asks.add(ask.ask)

@@ -5,6 +5,8 @@ one of its ranks, or if it descends from one that does. What scrubs its environm
 before anybody looked escapes.
 """
 
+from __future__ import annotations
+
 import os
 import signal
 from collections.abc import Collection, Iterable

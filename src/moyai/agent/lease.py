@@ -4,6 +4,8 @@ A lease is a duration on CLOCK_BOOTTIME, counted from *sending* the request that
 the rank has had its stop signal, its grace (no more than a third of the lease), and the kill.
 """
 
+from __future__ import annotations
+
 FOREVER_US = 2**61
 """A lease at least that long never ends: its attempt waits out a partition."""
 

@@ -1,5 +1,7 @@
 """Unix sockets in a site's directory: any length of path, this user only. Standard library only."""
 
+from __future__ import annotations
+
 import os
 import socket
 import struct

@@ -24,6 +24,16 @@ class Places:
         return self.root / "agent.log"
 
     @property
+    def identity(self) -> Path:
+        """Key, certificate and root, where the control plane is on another machine."""
+        return self.root / "identity"
+
+    @property
+    def declared(self) -> Path:
+        """The profile that a control plane on another machine took last."""
+        return self.root / "declared.json"
+
+    @property
     def attempts(self) -> Path:
         """One directory for each attempt."""
         return self.root / "attempts"

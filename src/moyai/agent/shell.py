@@ -40,6 +40,7 @@ from moyai.model.events import Outcome
 from moyai.model.exchange import Commands, Welcome
 from moyai.model.ids import AttemptId, BlobId, ManifestId, NodeName
 from moyai.model.reasons import Code, Reason
+from moyai.model.site import Flavor
 from moyai.model.units import Boot, Instant
 from moyai.model.workload import DatasetText, JobText
 
@@ -268,6 +269,14 @@ class Shell:
     def launch_failed(self, attempt: AttemptId, detail: str) -> None:
         """It could not be started, and nothing of it was."""
         self.feed(self.core.launch_failed(attempt, detail, now()))
+
+    def forgotten(self, attempt: AttemptId, reason: Reason | None = None) -> None:
+        """The engine has lost sight of it: started again if unclaimed, else ended once no guard can be alive."""
+        self.feed(self.core.forgotten(attempt, boot(), reason))
+
+    def capacity_changed(self, flavors: tuple[Flavor, ...]) -> None:
+        """The nodes that the engine has now."""
+        self.feed(self.core.capacity(flavors, now()))
 
     # -- what the core asks for ------------------------------------------------------------------------------------
 

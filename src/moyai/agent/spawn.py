@@ -3,6 +3,8 @@
 The caller has a single thread: between fork and exec the child runs Python.
 """
 
+from __future__ import annotations
+
 import ctypes
 import errno
 import os

@@ -20,8 +20,12 @@ COMMANDS: dict[str, str] = {
     "data": "moyai.cli.data",
     "up": "moyai.cli.serve:up",
     "down": "moyai.cli.serve:down",
+    "agent": "moyai.cli.agent",
+    "ca": "moyai.cli.ca",
     "log": "moyai.cli.log",
+    "store": "moyai.cli.store",
     "twin": "moyai.cli.twin",
+    "doctor": "moyai.cli.doctor",
     "schema": "moyai.cli.schema",
     "demo": "moyai.cli.demo_command",
 }

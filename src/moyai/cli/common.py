@@ -8,6 +8,8 @@ import typer
 from moyai.locale import t
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from moyai.client import Client, JobHandle
     from moyai.client.workflow import WorkflowHandle
 
@@ -49,6 +51,17 @@ def connect(home: Path | None, new: bool = True) -> "Client":
     place = directory(home)
     start = new or (place / "log.db").exists()
     return Client(place, start=start, say=lambda what, where: note(t(f"cli.{what}", dir=str(where))))
+
+
+def quantity(parse: "Callable[[str], int]", text: str, option: str) -> int:
+    """A quantity of an option, in the unit that `parse` gives. Raises MoyaiError."""
+    from moyai.client.errors import MoyaiError
+    from moyai.model.specs.problems import BadValue, quoted
+
+    try:
+        return parse(text)
+    except BadValue as error:
+        raise MoyaiError("bad-option", f"{option}: {quoted(text)} {error.wrong}", error.hint) from None
 
 
 def find(client: "Client", text: str) -> "JobHandle":

@@ -17,6 +17,7 @@ class Kind(StrEnum):
 
     JOB = "job"
     FLEET = "fleet"
+    SITE = "site"
     SCENARIO = "scenario"
     WORKFLOW = "workflow"
 
@@ -26,11 +27,12 @@ class Kind(StrEnum):
 def schema(kind: Annotated[Kind, typer.Argument(help=t("cli.schema.kind"))] = Kind.JOB, as_json: AsJson = True) -> None:
     """Print a schema. It is JSON with and without `--json`."""
     from moyai.cli.output import print_json
-    from moyai.model.specs.schema import fleet_schema, job_schema, scenario_schema, workflow_schema
+    from moyai.model.specs.schema import fleet_schema, job_schema, scenario_schema, site_schema, workflow_schema
 
     schemas = {
         Kind.JOB: job_schema,
         Kind.FLEET: fleet_schema,
+        Kind.SITE: site_schema,
         Kind.SCENARIO: scenario_schema,
         Kind.WORKFLOW: workflow_schema,
     }

@@ -21,11 +21,25 @@ DOWN_WITHIN_S = 10.0
 @up.command(help=t("cli.up.help"), epilog=t("cli.up.epilog"))
 @guarded
 def up_command(
+    *,
     fleet: Annotated[
         Path | None, typer.Option("--fleet", metavar="FILE", help=t("cli.up.fleet"), show_default=False)
     ] = None,
     port: Annotated[
         int | None, typer.Option("--port", metavar="N", min=1, max=65_535, help=t("cli.up.port"), show_default=False)
+    ] = None,
+    metrics: Annotated[
+        str | None, typer.Option("--metrics", metavar="HOST:PORT", help=t("cli.up.metrics"), show_default=False)
+    ] = None,
+    agents: Annotated[
+        str | None, typer.Option("--agents", metavar="HOST:PORT", help=t("cli.up.agents"), show_default=False)
+    ] = None,
+    ca: Annotated[Path | None, typer.Option("--ca", metavar="DIR", help=t("cli.up.ca"), show_default=False)] = None,
+    store: Annotated[
+        str | None, typer.Option("--store", metavar="URL", help=t("cli.up.store"), show_default=False)
+    ] = None,
+    keys: Annotated[
+        Path | None, typer.Option("--keys", metavar="DIR", help=t("cli.up.keys"), show_default=False)
     ] = None,
     home: Home = None,
 ) -> None:
@@ -34,6 +48,11 @@ def up_command(
 
     place = directory(home)
     options = [*(["--fleet", str(fleet)] if fleet else []), *(["--port", str(port)] if port else [])]
+    options += ["--metrics", metrics] if metrics else []
+    options += [*(["--agents", agents] if agents else []), *(["--ca", str(ca)] if ca else [])]
+    options += ["--keys", str(keys)] if keys else []
+    if store:
+        os.environ["MOYAI_STORE"] = store  # not as an argument: everybody may read those, and it may hold a password
     os.execv(sys.executable, [sys.executable, "-m", "moyai.server", "--dir", str(place), *options])  # noqa: S606 – it is meant
 
 

@@ -13,6 +13,7 @@ from moyai.client.handle import JobHandle
 from moyai.client.job import Job
 from moyai.client.local import directory
 from moyai.model.events import Signal
+from moyai.model.identity import AuthorityView, Revoked, TokenView
 from moyai.model.lifecycle import JobState
 from moyai.model.views import DatasetView, Health, JobPage, SiteStatus, Submitted, WhyView
 from moyai.model.workflow_views import WorkflowRow, WorkflowSubmittedView
@@ -151,6 +152,21 @@ class Client:
         """Tell an outside fact about a site: price (micro-yen per kWh), carbon (mg per kWh), power cap (W; 0: none)."""
         path = f"/v1/sites/{quote(site, safe='')}/signals/{signal}?value={value}"
         return self._connection.post(path, SiteStatus)
+
+    # identity
+
+    def new_token(self, site: str, lifetime_us: int) -> TokenView:
+        """A token by which one agent of another machine may join as `site`, once. It is shown this one time."""
+        path = f"/v1/sites/{quote(site, safe='')}/token?lifetime={lifetime_us}"
+        return self._connection.post(path, TokenView)
+
+    def certificates(self) -> AuthorityView:
+        """The CA, the certificates that it issued, and the tokens that may still be used."""
+        return self._connection.get("/v1/certificates", AuthorityView)
+
+    def revoke(self, what: str) -> Revoked:
+        """Take back one certificate by its serial number, or all of a site with its open tokens."""
+        return self._connection.post(f"/v1/certificates/{quote(what, safe='')}/revoke", Revoked)
 
     # data
 

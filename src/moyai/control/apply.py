@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from moyai.control.apply_data import DATA_REDUCERS, remove_replica
+from moyai.control.apply_identity import IDENTITY_REDUCERS
 from moyai.control.apply_workflows import WORKFLOW_REDUCERS, task_ended, task_submitted
 from moyai.control.bill import bill
 from moyai.control.bookkeeping import index_data, link_name, post, reported, resolve
@@ -25,9 +26,10 @@ from moyai.model import events as e
 from moyai.model.envelope import Record
 from moyai.model.ids import AttemptId, SiteName, job_of, ordinal_of
 from moyai.model.lifecycle import ATTEMPT_MOVES, JOB_MOVES, AttemptState, JobState
+from moyai.model.reasons import Code
 from moyai.model.units import MICROS_PER_SECOND, Instant, after
 
-AVOID_US = 60_000_000  # how long a job keeps away from a site that failed to start it
+AVOID_US = 60_000_000  # how long a job keeps away from a site that failed to start it, or whose own engine preempted it
 
 
 def apply(state: State, indexes: Indexes, record: Record) -> None:
@@ -232,10 +234,19 @@ def _job_requeued(state: State, indexes: Indexes, body: e.JobRequeued, record: R
     else:
         job.setbacks += 1
     newest = state.attempts[job.newest] if job.newest else None
-    if newest and not newest.started_at and newest.state is AttemptState.FAILED:
+    if newest and (_never_began(newest) or _preempted_there(newest)):
         job.avoid[newest.site] = after(record.recorded_at, AVOID_US)
     indexes.pending[body.job] = None
     index_data(indexes, job)
+
+
+def _never_began(attempt: Attempt) -> bool:
+    return not attempt.started_at and attempt.state is AttemptState.FAILED
+
+
+def _preempted_there(attempt: Attempt) -> bool:
+    """By the site's own engine: control did not ask for it."""
+    return attempt.stop is None and attempt.reason is not None and attempt.reason.code is Code.PREEMPTED
 
 
 def _job_ended(state: State, indexes: Indexes, body: e.JobEnded, record: Record) -> None:
@@ -244,6 +255,7 @@ def _job_ended(state: State, indexes: Indexes, body: e.JobEnded, record: Record)
     job.state, job.reason, job.ended_at = body.state, body.reason, record.recorded_at
     job.avoid.clear()
     indexes.pending.pop(body.job, None)
+    indexes.ended[body.state] = indexes.ended.get(body.state, 0) + 1
     index_data(indexes, job)
     task_ended(state, indexes, job)
 
@@ -273,6 +285,7 @@ _REDUCERS: dict[type[e.EventBody], Callable[[State, Indexes, Any, Record], None]
     e.ReportRefused: _report_refused,
     **DATA_REDUCERS,
     **WORKFLOW_REDUCERS,
+    **IDENTITY_REDUCERS,
 }
 
 

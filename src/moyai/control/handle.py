@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from moyai.control import requests as r
 from moyai.control.apply import live_at
+from moyai.control.identity import identity_drafts
 from moyai.control.outcome import cancel_drafts, lost_drafts
 from moyai.control.possible import check_possible, resolve_data
 from moyai.control.refused import Refused, near
@@ -58,6 +59,8 @@ def handle(state: State, indexes: Indexes, request: r.Request, now: Instant) -> 
             return _register_dataset(state, request)
         case r.Join():
             return _join(state, request)
+        case r.IssueToken() | r.SpendToken() | r.RenewCertificate() | r.Revoke() | r.DeclareSite():
+            return identity_drafts(state, request, now)
         case r.LeaseOver():
             site = state.sites[request.site]
             if site.lost or site.term != request.term:
@@ -90,7 +93,7 @@ def _job(state: State, job: JobId) -> Job:
 
 def _declare_fleet(state: State, request: r.DeclareFleet) -> tuple[Draft, ...]:
     drafts: list[Draft] = []
-    names = set(state.sites) | {p.name for p in request.profiles}
+    names = set(state.sites) | {p.name for p in request.profiles} | set(request.remote)
     for profile in request.profiles:
         if profile.name == CONTROL_SITE:
             raise Refused(422, f"a site can't be called {CONTROL_SITE!r}", "choose another name")

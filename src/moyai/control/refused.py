@@ -4,14 +4,15 @@ import difflib
 
 
 class Refused(Exception):
-    """A request that control does not take. `status` is the HTTP status that says the same."""
+    """A request that control does not take. `status` is the HTTP status that says the same, `code` a word for it."""
 
-    def __init__(self, status: int, message: str, hint: str = "", retry_after_us: int = 0) -> None:
+    def __init__(self, status: int, message: str, hint: str = "", retry_after_us: int = 0, code: str = "") -> None:
         super().__init__(message)
         self.status = status
         self.message = message
         self.hint = hint
         self.retry_after_us = retry_after_us
+        self.code = code
 
 
 def near(name: str, known: list[str]) -> str:

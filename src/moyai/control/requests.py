@@ -7,6 +7,7 @@ from moyai.model.exchange import Hello, Report
 from moyai.model.ids import JobId, ProjectName, SiteName, TenantName, TextRef, WorkflowId
 from moyai.model.quick import quick
 from moyai.model.site import Link, SiteProfile
+from moyai.model.units import Instant
 from moyai.model.workflow import TaskOrder
 from moyai.model.workload import DatasetProfile, JobOrder
 
@@ -26,6 +27,7 @@ class DeclareFleet:
     actor: str
     profiles: tuple[SiteProfile, ...]
     links: tuple[Link, ...]
+    remote: tuple[SiteName, ...] = ()  # sites that join by themselves
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +144,59 @@ class LeaseOver:
     term: int
 
 
+@dataclass(frozen=True, slots=True)
+class IssueToken:
+    """Let one agent join as a site, once."""
+
+    actor: str
+    token: str  # SHA-256 of its secret
+    site: SiteName
+    ends_at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class NewCertificate:
+    """A certificate as it would be issued; where the key has one already, that one stands."""
+
+    serial: str
+    key: str  # SHA-256 of the public key
+    begins_at: Instant
+    ends_at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class SpendToken:
+    """An agent joins by a token, with the profile that it brings."""
+
+    token: str
+    profile: SiteProfile
+    certificate: NewCertificate
+
+
+@dataclass(frozen=True, slots=True)
+class RenewCertificate:
+    """A site's agent wants its next certificate. Who asks has shown a good one."""
+
+    site: SiteName
+    certificate: NewCertificate
+
+
+@dataclass(frozen=True, slots=True)
+class Revoke:
+    """Take back all certificates and tokens of a site, or one certificate by its serial number."""
+
+    actor: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeclareSite:
+    """A site's own agent says what the site is now. The name is the certificate's."""
+
+    site: SiteName
+    profile: SiteProfile
+
+
 Request = (
     TakeOver
     | DeclareFleet
@@ -157,4 +212,9 @@ Request = (
     | Join
     | TakeReport
     | LeaseOver
+    | IssueToken
+    | SpendToken
+    | RenewCertificate
+    | Revoke
+    | DeclareSite
 )

@@ -191,6 +191,27 @@ class Workflow:
     ended_at: Instant = Instant(0)
 
 
+@dataclass(slots=True)
+class JoinToken:
+    """Leave to join as a site. `key` and `serial` are those that spent it; "" while nobody did."""
+
+    site: SiteName
+    ends_at: Instant
+    key: str = ""
+    serial: str = ""
+
+
+@dataclass(slots=True)
+class Certificate:
+    """A certificate of a site."""
+
+    site: SiteName
+    key: str
+    begins_at: Instant
+    ends_at: Instant
+    revoked: bool = False
+
+
 CommandRef = str
 """What an outstanding command is about: its kind, a space, and the id of its attempt, transfer, dataset or manifest."""
 
@@ -226,17 +247,20 @@ class State:
     tenant_history: dict[TenantName, list[int]] = field(default_factory=dict[TenantName, list[int]])  # run times, µs
     outbox: dict[SiteName, dict[CommandRef, int]] = field(default_factory=dict[SiteName, dict[CommandRef, int]])
     workflows: dict[WorkflowId, Workflow] = field(default_factory=dict[WorkflowId, Workflow])
+    tokens: dict[str, JoinToken] = field(default_factory=dict[str, JoinToken])  # until a day after their ends
+    certificates: dict[str, Certificate] = field(default_factory=dict[str, Certificate])  # likewise
 
 
 class Indexes:
     """What is looked up often, derived from a state and kept beside it."""
 
-    __slots__ = ("data_jobs", "flows", "live", "pending", "restless", "tasks", "usage")
+    __slots__ = ("data_jobs", "ended", "flows", "live", "pending", "restless", "tasks", "usage")
 
     def __init__(self, state: State) -> None:
         self.pending: dict[JobId, None] = {}
         self.live: dict[AttemptId, None] = {}
         self.data_jobs: dict[JobId, None] = {}  # jobs whose datasets or checkpoints may need to move
+        self.ended: dict[JobState, int] = {}  # how many jobs ended so
         self.usage = Usage()
         self.flows = Flows(state)
         self.restless = Restless(state, self.flows.users)
@@ -246,6 +270,8 @@ class Indexes:
         for job in sorted(state.jobs.values(), key=lambda j: j.submitted_seq):
             if job.state is JobState.PENDING and job.job not in self.flows.unmet:
                 self.pending[job.job] = None
+            elif job.state in JOB_ENDED:
+                self.ended[job.state] = self.ended.get(job.state, 0) + 1
             if keeps_data(job):
                 self.data_jobs[job.job] = None
         for attempt in sorted(state.attempts):

@@ -18,6 +18,15 @@ class NodeUse:
     accelerators: int = 0
 
 
+@dataclass(slots=True)
+class FlavorHeld:
+    """What is taken of all nodes of a flavor together, and of how many of them something is."""
+
+    nodes: int = 0
+    cores: int = 0
+    accelerators: int = 0
+
+
 class Usage:
     """Sums over the live attempts: taken when one is issued, given back when it ended or is presumed dead."""
 
@@ -50,6 +59,18 @@ class Usage:
     def power_w(self, site: SiteName) -> int:
         """What the live attempts of a site draw at its feed, idle nodes not included."""
         return self._power_w.get(site, 0)
+
+    def held(self) -> dict[tuple[SiteName, FlavorName], "FlavorHeld"]:
+        """What is taken of each flavor's nodes together; flavors of which nothing is are left out."""
+        sums: dict[tuple[SiteName, FlavorName], FlavorHeld] = {}
+        for (site, flavor, _), use in self._nodes.items():
+            held = sums.get((site, flavor))
+            if held is None:
+                held = sums[site, flavor] = FlavorHeld()
+            held.nodes += 1
+            held.cores += use.cores
+            held.accelerators += use.accelerators
+        return sums
 
     def fits(self, profile: SiteProfile, placement: Placement, need: Need) -> bool:
         """Whether `placement` fits beside what is held, on every node and under the site's power cap."""

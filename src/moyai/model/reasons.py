@@ -16,6 +16,7 @@ class Code(StrEnum):
     SITE_NOT_JOINED = "site-not-joined"  # the site's agent never came
     SITE_LOST = "site-lost"  # the site's lease ran out, or an operator declared it dead
     SITE_DRAINING = "site-draining"
+    AVOIDED = "avoided"  # it failed to start there a moment ago, or the site's own engine preempted it
     POWER_CAP = "power-cap"  # wanted, found: watts at the site's feed
     NO_LINK = "no-link"  # subject: what must move; detail: where it lies
     NO_REPLICA = "no-replica"  # subject: a dataset no reachable site holds

@@ -246,8 +246,10 @@ class Mode(StrEnum):
 
     WRITING = "writing"
     FULL = "full"  # read-only until the log can be written again
+    AWAY = "away"  # read-only until the log's database answers again
     BROKEN = "broken"  # read-only until a person has looked
     STOPPING = "stopping"
+    STANDBY = "standby"  # another control plane leads, or may
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from moyai.model.codec import encode
+from moyai.model.engine import EngineFile
 from moyai.model.ids import SiteName
 from moyai.model.site import SiteProfile
 from moyai.server.layout import StartTrouble, write_whole
@@ -58,17 +59,15 @@ class Agents:
         self._held: dict[SiteName, _Local] = {}
         self._task: asyncio.Task[None] | None = None
 
-    def start(self, profiles: Sequence[SiteProfile]) -> None:
+    def start(self, profiles: Sequence[SiteProfile], engines: Mapping[SiteName, EngineFile]) -> None:
         """Start an agent for each site, or take up the one that is at work. Raises StartTrouble."""
         for profile in profiles:
             directory = self._sites / profile.name
             file = directory / "agent.json"
-            wanted = encode(profile)
             try:
                 directory.mkdir(mode=0o700, exist_ok=True)
-                changed = not file.exists() or file.read_bytes() != wanted
-                if changed:
-                    write_whole(file, wanted)
+                changed = _written(directory / "engine.json", encode(engines.get(profile.name, EngineFile())))
+                changed |= _written(file, encode(profile))
                 found = os.stat(directory)
             except OSError as error:
                 raise StartTrouble(f"{error.filename or directory}: can't be used ({error.strerror})") from None
@@ -211,6 +210,14 @@ def living_agent(directory: Path) -> int | None:
         return None
     ours = b"moyai.agent" in line and os.fsencode(directory) in line
     return pid if ours else None
+
+
+def _written(path: Path, wanted: bytes) -> bool:
+    """Write a file unless it says so already; whether it was written. Raises OSError."""
+    if path.exists() and path.read_bytes() == wanted:
+        return False
+    write_whole(path, wanted)
+    return True
 
 
 def _signal(pid: int, number: int) -> None:

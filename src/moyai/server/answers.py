@@ -71,7 +71,7 @@ def of_refused(refused: Refused) -> ApiError:
     if refused.retry_after_us:
         headers["Retry-After"] = str(max(1, math.ceil(refused.retry_after_us / 1_000_000)))
         headers["X-Moyai-Retry-Us"] = str(refused.retry_after_us)
-    return ApiError(refused.status, refused.message, refused.hint, headers=headers)
+    return ApiError(refused.status, refused.message, refused.hint, refused.code, headers=headers)
 
 
 def of_not_stored(error: NotStored) -> ApiError:
@@ -81,6 +81,10 @@ def of_not_stored(error: NotStored) -> ApiError:
             hint = "free some space; the control plane tries again by itself, and nothing that it had is lost"
             retry = {"Retry-After": "2"}
             return ApiError(503, f"nothing was stored: {error.problem}", hint, "read-only", headers=retry)
+        case Mode.AWAY:
+            hint = "the control plane tries again by itself; send it again with the same key, and it is done once"
+            retry = {"Retry-After": "2"}
+            return ApiError(503, f"not stored, as far as is known: {error.problem}", hint, "read-only", headers=retry)
         case Mode.STOPPING:
             return ApiError(503, "the control plane is stopping; nothing was stored", "", "stopping")
         case _:

@@ -15,8 +15,13 @@ from moyai.server.answers import ApiError, error_answer, of_not_stored, of_refus
 from moyai.server.auth import Gate
 from moyai.server.checkpoints import VERSION
 from moyai.server.exchange import exchange_routes
+from moyai.server.joining import join_routes
+from moyai.server.leading import OnlyWhileLeading
+from moyai.server.metrics import ControlMetrics, metrics_routes
 from moyai.server.page import page_routes
+from moyai.server.remote import RemoteGate
 from moyai.server.routes_data import data_routes
+from moyai.server.routes_identity import identity_routes
 from moyai.server.routes_jobs import job_routes
 from moyai.server.routes_log import log_routes
 from moyai.server.routes_output import output_routes
@@ -32,9 +37,12 @@ _LOG = logging.getLogger("moyai.server")
 Handler = Callable[[Request, Exception], Awaitable[Response]]
 
 
-def make_app(shell: Shell, asked: Callable[[], None] = lambda: None) -> ASGIApp:
+def make_app(shell: Shell, metrics: ControlMetrics, asked: Callable[[], None] = lambda: None) -> ASGIApp:
     """The application with its gate. `asked` is told of every request of a person."""
-    return Gate(make_api(shell), os.geteuid(), shell.browsers, asked)
+    app = make_api(shell)
+    app.router.routes.extend(metrics_routes(metrics))
+    led = OnlyWhileLeading(app, shell.leading)
+    return Gate(led, os.geteuid(), shell.browsers, asked, RemoteGate(lambda: shell.writer.control))
 
 
 def make_api(shell: Shell) -> FastAPI:
@@ -49,7 +57,8 @@ def make_api(shell: Shell) -> FastAPI:
         redirect_slashes=False,
     )
     app.router.routes.extend(exchange_routes(shell))
-    for routes in (job_routes, workflow_routes, output_routes, site_routes, data_routes, log_routes):
+    app.router.routes.extend(join_routes(shell))
+    for routes in (job_routes, workflow_routes, output_routes, site_routes, data_routes, log_routes, identity_routes):
         app.include_router(routes(shell))
     app.router.routes.extend(page_routes(shell))
     for kind, handler in HANDLERS.items():

@@ -2,6 +2,7 @@
 
 On the Unix socket the kernel says who connected: the server's own user or root. Over loopback TCP a browser shows a
 cookie, which it got by a link that works once; its Host must be this server and its writes must come from its own page.
+By TLS agents of other machines come: each to the paths of its own site, by a certificate (`moyai.server.remote`).
 """
 
 import hashlib
@@ -23,6 +24,10 @@ from moyai.server.protocol import PEER, Peer
 ENTER = "/enter"
 """The path of a one-time link."""
 EXCHANGE = "/v1/exchange/"
+JOIN = "/v1/join"
+ROOT = "/v1/root.pem"
+AGENTS = (EXCHANGE, JOIN, ROOT)
+"""Where agents come; all else is people's."""
 LINK_US = 10 * 60 * 1_000_000
 SESSION_US = 12 * 3_600 * 1_000_000
 MAX_LINKS = 16
@@ -101,8 +106,17 @@ class Browsers:
 class Gate:
     """The ASGI middleware in front of everything."""
 
-    def __init__(self, app: ASGIApp, uid: int, browsers: Browsers, asked: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        uid: int,
+        browsers: Browsers,
+        asked: Callable[[], None],
+        remote: Callable[[Scope, Peer], None] | None = None,
+    ) -> None:
+        """`remote` looks at who comes by TLS, and raises ApiError; without it nobody may."""
         self._app = app
+        self._remote = remote
         self._uid = uid
         self._browsers = browsers
         self._asked = asked  # told of each request of a person
@@ -122,7 +136,7 @@ class Gate:
         if entered is not None:
             await entered(scope, receive, send)
             return
-        if not scope["path"].startswith(EXCHANGE):
+        if not scope["path"].startswith(AGENTS):
             self._asked()
         await self._app(scope, receive, send)
 
@@ -132,6 +146,11 @@ class Gate:
         peer = state.get(PEER)
         if not isinstance(peer, Peer):
             raise ApiError(401, "nobody can tell who is at the other end of this connection")
+        if peer.remote:
+            if self._remote is None:
+                raise ApiError(403, "no agents of other machines are served here")
+            self._remote(scope, peer)
+            return None
         if peer.uid is not None:
             if peer.uid not in (self._uid, 0):
                 raise ApiError(403, f"user {peer.uid} may not speak to the control plane of user {self._uid}")

@@ -58,6 +58,8 @@ class KeptLog:
 
     def load(self) -> State:
         """The state at the log's head. Raises LogError, CorruptRecord or BrokenInvariant."""
+        if self.epoch and self.log.home.shared:
+            self.log.settle()  # an append whose connection was torn may still be on its way
         found = restore(self.log, code_version(), self._verify)
         state, prev = State(), None
         if found is not None:

@@ -23,6 +23,7 @@ from moyai.server.answers import ApiError, answer
 from moyai.server.body import read_as, read_body
 from moyai.server.params import number, seconds
 from moyai.server.relay import PIECE_BYTES, Answer, AnswerStatus
+from moyai.server.remote import check_still, may_fetch
 from moyai.server.shell import Shell
 
 BATCH_BYTES = 4 * 1024 * 1024
@@ -86,11 +87,14 @@ class Exchange:
         while True:
             bell.clear()
             control = await shell.writer.loaded()
+            check_still(request, control)
             held = control.state.sites[_known(control, site)]
             if held.term != term or not held.reachable:
                 return _rejoin(site)
             numbered = control.commands(site, after, shell.writer.durable_seq)[:COMMANDS_OF_A_POLL]
             filled = await self._with_texts(numbered)
+            if await request.is_disconnected():
+                return Response(status_code=204)  # its agent went: an ask is not to be handed to nobody
             asks = shell.relay.open_asks(site)
             if filled or asks:
                 return answer(Commands(control.epoch, term, filled, asks))
@@ -165,6 +169,7 @@ class Exchange:
     async def _from(self, request: Request, kind: AskKind, *, file: int, offset: int, limit: int) -> Response:
         source, manifest = SiteName(request.path_params["source"]), request.path_params["manifest"]
         control = await self._shell.writer.loaded()
+        may_fetch(request, control, source, SiteName(request.path_params["site"]), manifest)
         if not control.state.sites[_known(control, source)].reachable:
             raise ApiError(502, f"{source} is out of reach")
         found = await self._shell.relay.ask(source, kind, manifest, file=file, offset=offset, limit=limit)

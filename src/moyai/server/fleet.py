@@ -1,9 +1,11 @@
 """The fleet of a server: the one an operator wrote down, or one site that is this machine."""
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from moyai.model.engine import EngineFile
 from moyai.model.ids import FlavorName, SiteName
 from moyai.model.site import Flavor, Link, SiteProfile
 from moyai.server.layout import Layout, StartTrouble, write_whole
@@ -22,6 +24,8 @@ class Fleet:
     profiles: tuple[SiteProfile, ...]
     links: tuple[Link, ...]
     lease_us: int = LEASE_US
+    remote: tuple[SiteName, ...] = ()  # sites that join by themselves
+    engines: Mapping[SiteName, EngineFile] = field(default_factory=dict[SiteName, EngineFile])
 
 
 def fleet_of(layout: Layout, given: Path | None) -> Fleet:
@@ -34,7 +38,7 @@ def fleet_of(layout: Layout, given: Path | None) -> Fleet:
     from moyai.model.specs.fields import span_us
     from moyai.model.specs.fleet import FleetSpec
     from moyai.model.specs.problems import SpecError
-    from moyai.model.specs.resolve import resolve_fleet
+    from moyai.model.specs.resolve import resolve_engine, resolve_fleet
 
     path = given or layout.fleet
     try:
@@ -47,7 +51,9 @@ def fleet_of(layout: Layout, given: Path | None) -> Fleet:
         except OSError as error:
             raise StartTrouble(f"{layout.fleet}: the fleet can't be kept ({error.strerror})") from None
     profiles, links = resolve_fleet(spec)
-    return Fleet(profiles, links, span_us(spec.lease) or LEASE_US)
+    engines = {SiteName(site.name): resolve_engine(site) for site in spec.sites}
+    remote = tuple(SiteName(name) for name in spec.remote)
+    return Fleet(profiles, links, span_us(spec.lease) or LEASE_US, remote, engines)
 
 
 _MEMORY_STEP = 256 << 20  # a machine's memory is told in these, rounded down

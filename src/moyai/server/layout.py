@@ -25,8 +25,10 @@ class StartTrouble(Exception):
 class Layout:
     """The paths below one directory."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, keys: Path | None = None) -> None:
+        """`keys`: a directory of keys elsewhere, which several control planes share."""
         self.root = Path(os.path.abspath(root))
+        self._keys = Path(os.path.abspath(keys.expanduser())) if keys is not None else self.root / "keys"
 
     @property
     def lock(self) -> Path:
@@ -41,7 +43,17 @@ class Layout:
     @property
     def keys(self) -> Path:
         """The tenants' keys and the signing key."""
-        return self.root / "keys"
+        return self._keys
+
+    @property
+    def ca(self) -> Path:
+        """The CA, where this control plane has one."""
+        return self.root / "ca"
+
+    @property
+    def door(self) -> Path:
+        """The certificate and key of the listener for agents of other machines."""
+        return self.root / "door.pem"
 
     @property
     def blobs(self) -> Path:
@@ -115,9 +127,9 @@ class Layout:
             raise _unusable(self.root, error) from None
         return descriptor
 
-    def say(self, pid: int, epoch: int, url: str) -> None:
-        """Write down how to reach the server, in one step."""
-        said = {"pid": pid, "epoch": epoch, "socket": str(self.socket), "url": url}
+    def say(self, pid: int, epoch: int, url: str, agents: str = "") -> None:
+        """Write down how to reach the server, in one step. `agents`: where those of other machines come."""
+        said = {"pid": pid, "epoch": epoch, "socket": str(self.socket), "url": url, "agents": agents}
         write_whole(self.said, json.dumps(said).encode())
 
     def unsay(self) -> None:

@@ -50,6 +50,7 @@ class Planner:
 
     def __init__(self, writer: Writer, policy: Policy, load: Callable[[], PlanFunction] = real_plan) -> None:
         self.figures = PlanFigures()
+        self.on_plan: list[Callable[[float], None]] = []  # told how long each plan took, in seconds
         self._writer = writer
         self.policy = policy
         self._load = load
@@ -132,6 +133,8 @@ class Planner:
         self.figures.took_us = round(took * 1e6)
         self.figures.gap_milli = round(1_000 * plan.gap)
         self.figures.problem = ""
+        for told in self.on_plan:
+            told(took)
         self._plan_at_reservations(plan)
         return min(took * REST_SHARE, LONGEST_REST_S)
 

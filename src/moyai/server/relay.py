@@ -89,12 +89,16 @@ class Relay:
         opened = _Open(ask, asyncio.get_running_loop().create_future())
         held.asks[ask.ask] = opened
         held.wake.set()
+        loop = asyncio.get_running_loop()
+        again = [loop.call_later(n * AGAIN_S + 0.05, held.wake.set) for n in range(1, int(ANSWER_S / AGAIN_S) + 1)]
         try:
             async with asyncio.timeout(ANSWER_S):
                 return await opened.answered
         except TimeoutError:
             raise ApiError(504, f"{site} did not answer within {ANSWER_S:.0f} s", "is its agent there?") from None
         finally:
+            for timer in again:
+                timer.cancel()
             del held.asks[ask.ask]
 
     def open_asks(self, site: SiteName) -> tuple[Ask, ...]:
@@ -148,7 +152,13 @@ def sites_told(control: Control, records: Sequence[Record]) -> set[SiteName]:
                     told.add(attempt.site)
             case e.TransferIssued():
                 told.add(record.body.target)
-            case e.DatasetRegistered() | e.ReplicaDropRequested() | e.SiteLost() | e.SiteJoined():
+            case (
+                e.DatasetRegistered()
+                | e.ReplicaDropRequested()
+                | e.SiteLost()
+                | e.SiteJoined()
+                | e.CertificateRevoked()
+            ):
                 told.add(record.body.site)
             case _:
                 pass

@@ -71,8 +71,8 @@ def data_routes(shell: Shell) -> APIRouter:
         if not shell.blobs.is_name(blob):
             raise ApiError(422, "a blob is named by 64 hexadecimal digits, the BLAKE3 of its bytes")
         check_length(request, MAX_BYTES)
-        held = shell.blobs.path(BlobId(blob))
-        if held is not None and shell.blobs.touch(BlobId(blob)):
+        held = await shell.in_thread(lambda: shell.blobs.path(BlobId(blob)))
+        if held is not None and await shell.in_thread(lambda: shell.blobs.touch(BlobId(blob))):
             return answer(BlobView(blob, held.stat().st_size))
         try:
             size = await shell.blobs.put(BlobId(blob), request.stream())
@@ -86,7 +86,7 @@ def data_routes(shell: Shell) -> APIRouter:
     @routes.get("/v1/blobs/{blob}", response_class=Response, responses=raw("The bytes.", {}))
     async def get(blob: str, request: Request) -> Response:
         """An archive that was handed over."""
-        path = shell.blobs.path(BlobId(blob))
+        path = await shell.in_thread(lambda: shell.blobs.path(BlobId(blob)))
         if path is None:
             raise ApiError(404, f"there is no blob {blob[:64]}")
         size = path.stat().st_size

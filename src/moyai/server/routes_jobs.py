@@ -46,8 +46,9 @@ def job_routes(shell: Shell) -> APIRouter:
         body = await read_object(request)
         by, key = asker(body, request), idempotency_key(request) or secrets.token_hex(16)
         order, text = _order(body, clock.now())
-        if order.workdir is not None and not shell.blobs.touch(order.workdir):
-            raise ApiError(422, f"there is no blob {order.workdir}", "PUT it to /v1/blobs first", "blob-missing")
+        blob = order.workdir
+        if blob is not None and not await shell.in_thread(lambda: shell.blobs.touch(blob)):
+            raise ApiError(422, f"there is no blob {blob}", "PUT it to /v1/blobs first", "blob-missing")
         sealed = shell.texts.seal(by.tenant, text)
         wanted = r.SubmitJob(by.tenant, by.project, by.actor, key, order, sealed.ref)
 

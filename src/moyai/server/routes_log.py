@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from moyai.model.views import EventPage, EventView, Health, LinkToPage
+from moyai.model.views import EventPage, EventView, Health, LinkToPage, Mode
 from moyai.server import clock
 from moyai.server.answers import ApiError, answer
 from moyai.server.auth import LINK_US
@@ -70,9 +70,10 @@ def health_of(shell: Shell) -> Health:
     writer, figures = shell.writer, shell.planner.figures
     control = writer.control
     state = control.state
+    leads = writer.mode is not Mode.WRITING or shell.leading.holds()
     return Health(
-        mode=writer.mode,
-        problem=writer.problem,
+        mode=writer.mode if leads else Mode.STANDBY,
+        problem=writer.problem if leads else "its lease as the leader is over, and the log's database did not renew it",
         version=VERSION,
         pid=os.getpid(),
         epoch=control.epoch,

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
@@ -46,7 +47,7 @@ def workflow_routes(shell: Shell) -> APIRouter:
         by, key = asker(body, request), idempotency_key(request) or secrets.token_hex(16)
         spec, tasks, texts = _orders(body, clock.now())
         for blob in dict.fromkeys(t.order.workdir for t in tasks if t.order.workdir is not None):
-            if not shell.blobs.touch(blob):
+            if not await shell.in_thread(partial(shell.blobs.touch, blob)):
                 raise ApiError(422, f"there is no blob {blob}", "PUT it to /v1/blobs first", "blob-missing")
         sealed = tuple(shell.texts.seal(by.tenant, text) for text in texts)
         refs = tuple(s.ref for s in sealed)

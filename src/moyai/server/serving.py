@@ -2,13 +2,13 @@
 
 import asyncio
 import logging
+import os
 import signal
 import socket
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
-import uvicorn
-
+from moyai.agent.scrape import Listener
+from moyai.agent.tracing import open_traces
 from moyai.model.envelope import Record
 from moyai.model.events import SiteLost
 from moyai.model.lifecycle import JOB_ENDED
@@ -16,50 +16,49 @@ from moyai.server import clock
 from moyai.server.agents import Agents
 from moyai.server.app import make_app
 from moyai.server.checkpoints import KeptLog
-from moyai.server.protocol import PeerProtocol
+from moyai.server.http import HttpServer, http_config
+from moyai.server.layout import StartTrouble
+from moyai.server.metrics import ControlMetrics
 from moyai.server.relay import sites_told
 from moyai.server.shell import Shell
 from moyai.server.show import busy
+from moyai.server.tls import Door
 from moyai.server.writer import NotStored
 
 COPY_S = 3_600.0
+MOVE_S = 600.0
 TICK_S = 0.25
 """How often control looks at the clock."""
 IDLE_S = 600.0
 """A local server leaves when nothing ran and nobody asked for this long."""
 SWEEP_S = 3_600.0
+DOOR_S = 3_600.0
 SCAN_PAUSE_S = 0.002
 """Pause after each thousand events that are checked beside the running server."""
 
 _LOG = logging.getLogger("moyai.server")
 
 
-class _Uvicorn(uvicorn.Server):
-    """Uvicorn that leaves signals to us, and tells when it listens."""
-
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._ready = ready
-
-    @contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        """The loop's own handlers stay."""
-        yield
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen, then say so."""
-        await super().startup(sockets)
-        self._ready()
-
-
 class Serving:
     """One server from its start to its end."""
 
-    def __init__(self, shell: Shell, agents: Agents, kept: KeptLog, idle_s: float = IDLE_S) -> None:
+    def __init__(
+        self,
+        shell: Shell,
+        agents: Agents,
+        kept: KeptLog,
+        idle_s: float = IDLE_S,
+        *,
+        watched: socket.socket | None = None,
+        door: Door | None = None,
+    ) -> None:
+        """`watched`: a listening socket for those who read the metrics; `door`: that of agents of other machines."""
+        self._door = door
         self._shell = shell
         self._agents = agents
         self._kept = kept
         self._idle_s = idle_s
+        self._watched = watched
         self._asked_at = 0.0
         self._end = asyncio.Event()
         self.failed = ""  # why it had to end
@@ -73,36 +72,50 @@ class Serving:
         shell.writer.on_durable.append(self._grown)
         shell.writer.on_reload.append(self._reloaded)
         shell.writer.on_fatal = self._fail
+
+        def lost(why: str) -> None:
+            """From the thread of the lease."""
+            loop.call_soon_threadsafe(shell.writer.deposed, why)
+
+        shell.leading.watch(lost)
         shell.writer.start()
         shell.planner.start()
         self._agents.watch()
-        config = uvicorn.Config(
-            make_app(shell, self._asked),
-            http=PeerProtocol,
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_keep_alive=75,
-            timeout_graceful_shutdown=2,
-            limit_concurrency=2_000,
-        )
-        server = _Uvicorn(config, ready)
-        serving = loop.create_task(server.serve(sockets=list(sockets)), name="http")
+        metrics = ControlMetrics(shell)
+        listener = Listener(metrics.pages())
+        if self._watched is not None:
+            await listener.open(self._watched)
+        app = make_app(shell, metrics, self._asked)
+        traces = open_traces("moyai-control", {}, os.environ)
+        if traces is not None:
+            from moyai.server.tracing import ControlTraces, TracedApp
+
+            ControlTraces(shell.writer, traces)
+            app = TracedApp(app, traces)
+        servers: list[HttpServer] = []
+        serving: list[asyncio.Task[None]] = []
+        if self._door is not None:
+            opened = asyncio.Event()
+            servers.append(HttpServer(http_config(app, self._door), opened.set))
+            serving.append(loop.create_task(servers[0].serve(sockets=[self._door.sock]), name="door"))
+            await asyncio.wait((serving[0], loop.create_task(opened.wait())), return_when=asyncio.FIRST_COMPLETED)
+        servers.append(HttpServer(http_config(app), ready))
+        serving.append(loop.create_task(servers[-1].serve(sockets=list(sockets)), name="http"))
         beside = [
             loop.create_task(work, name=name)
             for name, work in (
                 ("tick", self._tick()),
                 ("copies", self._copy_ahead()),
+                ("moves", self._move()),
                 ("sweep", self._sweep()),
                 ("warm", self._warm()),
                 ("scan", self._scan(scan_until)),
                 ("idle", self._idle()),
+                ("door", self._renew_door()),
             )
         ]
         ended = loop.create_task(self._end.wait())
-        await asyncio.wait((serving, ended), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((*serving, ended), return_when=asyncio.FIRST_COMPLETED)
         # The agents end first, while they are still heard: what they have to report is not lost, only late otherwise.
         await self._agents.stop()
         shell.stopping.set()
@@ -112,9 +125,13 @@ class Serving:
         for task in (*beside, ended):
             task.cancel()
         await asyncio.wait((*beside, ended))
-        server.should_exit = True
-        await serving
+        await listener.close()
+        for server in servers:
+            server.should_exit = True
+        await asyncio.gather(*serving)
         await shell.writer.stop(checkpoint=True)
+        if traces is not None:
+            await traces.close()
         shell.reads.shutdown(wait=True, cancel_futures=True)
 
     def _asked(self) -> None:
@@ -164,6 +181,18 @@ class Serving:
             except NotStored as error:
                 _LOG.warning("copies ahead of demand are put off: %s", error)
 
+    async def _move(self) -> None:
+        """Every ten minutes, where the policy wants it: move what runs to where it is cheaper."""
+        writer, policy = self._shell.writer, self._shell.planner.policy
+        if policy.migrations_per_round <= 0:
+            return
+        while True:
+            await asyncio.sleep(MOVE_S)
+            try:
+                await writer.do(lambda c: (c.migrate(clock.now(), policy), None))
+            except NotStored as error:
+                _LOG.warning("moves to cheaper sites are put off: %s", error)
+
     async def _warm(self) -> None:
         """Import the planner once everybody is served."""
         await asyncio.sleep(0.05)
@@ -195,6 +224,18 @@ class Serving:
                 f"the log is damaged at event {damage.seq}: {damage.problem}; "
                 f"`moyai log export --until {damage.seq - 1} FILE` saves the events before it"
             )
+
+    async def _renew_door(self) -> None:
+        """Make the listener's own certificate anew before it is over."""
+        if self._door is None:
+            return
+        while True:
+            await asyncio.sleep(DOOR_S)
+            try:
+                if self._door.side.renew(clock.now()):
+                    _LOG.info("the listener for agents has a new certificate")
+            except StartTrouble as trouble:
+                _LOG.error("the listener for agents gets no new certificate: %s", trouble.message)
 
     async def _idle(self) -> None:
         """A local server leaves when it is of no use."""

@@ -11,6 +11,7 @@ from moyai.model.ids import SiteName
 from moyai.model.units import Instant
 from moyai.server.auth import Browsers
 from moyai.server.blobs import Blobs
+from moyai.server.leading import Alone, Leading
 from moyai.server.planner import Planner
 from moyai.server.relay import Relay
 from moyai.server.texts import Texts
@@ -18,6 +19,7 @@ from moyai.server.writer import Writer
 
 if TYPE_CHECKING:
     from moyai.store.log import Log
+    from moyai.trust.io.cafiles import Authority
 
 T = TypeVar("T")
 
@@ -49,6 +51,8 @@ class Shell:
     agents: LocalAgents
     local: bool
     started_at: Instant
+    authority: "Authority | None" = None  # the CA, where agents of other machines are served
+    leading: Leading = field(default_factory=Alone)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     reads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(4, thread_name_prefix="read"))
     grown: asyncio.Event = field(default_factory=asyncio.Event)  # rings when the durable log grew

@@ -2,13 +2,12 @@
 
 import logging
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from moyai.model.codec import encode
 from moyai.model.ids import TenantName, TextRef
 from moyai.model.workload import DatasetText, JobText
-from moyai.trust.io.filekeys import FileKeys
 from moyai.trust.seal import NONCE_BYTES, SealBroken, open_text, seal_text, text_context, text_ref
 
 if TYPE_CHECKING:
@@ -20,15 +19,16 @@ _LOG = logging.getLogger("moyai.server")
 class Texts:
     """Seals and opens texts under their tenants' keys."""
 
-    def __init__(self, log: "Log", keys: FileKeys) -> None:
+    def __init__(self, log: "Log", tenant_key: Callable[[TenantName], bytes]) -> None:
+        """`tenant_key` gives the key of a tenant, made if need be. It may raise KeyTrouble and LogError."""
         self._log = log
-        self._keys = keys
+        self._key = tenant_key
 
     def seal(self, tenant: TenantName, text: JobText | DatasetText) -> "Sealed":
         """The text as the store keeps it. The same text of the same tenant has the same name. Raises KeyTrouble."""
         from moyai.store.log import Sealed
 
-        plain, key = encode(text), self._keys.tenant_key(tenant)
+        plain, key = encode(text), self._key(tenant)
         ref = text_ref(key, plain)
         nonce = secrets.token_bytes(NONCE_BYTES)
         return Sealed(ref, tenant, seal_text(key, plain, text_context(tenant, ref), nonce))
@@ -44,7 +44,7 @@ class Texts:
             if held is None:
                 continue
             try:
-                key = self._keys.tenant_key(held.tenant)
+                key = self._key(held.tenant)
                 opened[ref] = open_text(key, held.data, text_context(held.tenant, ref)).decode()
             except SealBroken as error:  # its key was destroyed: as good as erased
                 _LOG.warning("the text %s… of tenant %s can't be opened: %s", ref[:12], held.tenant, error)

@@ -18,7 +18,7 @@ from moyai.control.state import State, state_bytes
 from moyai.model.envelope import Record
 from moyai.model.views import Mode
 from moyai.server.clock import boot
-from moyai.store.errors import LogError, OutOfStep, StaleEpoch
+from moyai.store.errors import Away, LogError, OutOfStep, StaleEpoch
 
 if TYPE_CHECKING:
     from moyai.store.log import Sealed
@@ -32,7 +32,8 @@ WAITING_RECORDS = 65_536
 CHECKPOINT_EVERY = 10_000
 """Events between two checkpoints."""
 PROBE_S = (1.0, 2.0, 5.0, 10.0)
-"""How long a full log is left alone before it is tried again; the last figure repeats."""
+"""How long a log that can't be written is left alone before it is tried again; the last figure repeats."""
+_WAITING_MODES = frozenset({Mode.FULL, Mode.AWAY})
 
 _LOG = logging.getLogger("moyai.server")
 
@@ -82,6 +83,7 @@ class Writer:
         self.durable_seq = control.state.seq
         self.checkpoint_seq = 0  # of the newest checkpoint
         self.on_durable: list[Callable[[Sequence[Record]], None]] = []
+        self.on_append: list[Callable[[float], None]] = []  # told how long each commit took, in seconds
         self.on_reload: list[Callable[[], None]] = []
         self.on_fatal: Callable[[str], None] | None = None  # nothing can go on: another control plane has the log
         self._store = store
@@ -192,6 +194,10 @@ class Writer:
         self._waiters.append((seq, waiter))
         await waiter
 
+    def deposed(self, problem: str) -> None:
+        """Another control plane leads: take nothing more, and end."""
+        self._fatal(problem)
+
     def become_read_only(self, problem: str) -> None:
         """Take no requests any more until a person has looked, for a reason that was found outside of here."""
         _LOG.critical("control is read-only: %s", problem)
@@ -230,6 +236,7 @@ class Writer:
         # A checkpoint is of a durable head: it is taken when nothing newer is in memory, and kept once this is stored.
         due = records[-1].seq - self.checkpoint_seq >= CHECKPOINT_EVERY
         captured = self._captured() if due and not self._spoilt and self.control.state.seq == records[-1].seq else None
+        begun = asyncio.get_running_loop().time()
         try:
             await self._in_thread(lambda: self._store.append(records, sealed))
         except StaleEpoch as error:
@@ -238,6 +245,9 @@ class Writer:
             return
         except OutOfStep as error:
             await self._fail(Mode.BROKEN, str(error))
+            return
+        except Away as error:
+            await self._fail(Mode.AWAY, str(error))
             return
         except LogError as error:
             await self._fail(Mode.FULL, str(error))
@@ -249,6 +259,9 @@ class Writer:
                 waiter.set_result(None)
         if self._queued < WAITING_RECORDS:
             self._room.set()
+        took = asyncio.get_running_loop().time() - begun
+        for told in self.on_append:
+            told(took)
         for listener in self.on_durable:
             listener(records)
         if captured is not None:
@@ -292,7 +305,7 @@ class Writer:
         self._queued = 0
         await self._reload()
         self._room.set()
-        if self.mode is Mode.FULL and not self._closing:
+        if self.mode in _WAITING_MODES and not self._closing:
             self._probe = asyncio.get_running_loop().create_task(self._try_again(), name="probe")
 
     async def _reload(self) -> None:
@@ -300,6 +313,11 @@ class Writer:
         self._refuse_waiters()
         try:
             state = await self._in_thread(self._store.load)
+        except Away as error:
+            _LOG.error("the state can't be loaded for now: %s", error)
+            self._lost = True
+            if self.mode is Mode.FULL:
+                self._become(Mode.AWAY, str(error))
         except (LogError, ValueError, AssertionError) as error:  # CorruptRecord and DecodeError are ValueErrors
             _LOG.critical("the state can't be loaded: %s", error)
             self._become(Mode.BROKEN, f"{self.problem}; and the log can't be read: {error}")
@@ -311,7 +329,7 @@ class Writer:
                     leases.answered(name, site.term, boot())
             self.control = Control(state, self.control.epoch, leases)
             self.durable_seq = state.seq
-            self._spoilt = False
+            self._spoilt = self._lost = False
         self._loaded.set()
         for listener in self.on_reload:
             listener()
@@ -323,13 +341,17 @@ class Writer:
                 waiter.set_exception(NotStored(self.mode, self.problem))
 
     async def _try_again(self) -> None:
-        """Write a checkpoint of the state as it is: when that succeeds, there is room again."""
+        """Load the state where that failed, and write a checkpoint of it: then the log is there again."""
         tries = 0
-        while self.mode is Mode.FULL:
+        while self.mode in _WAITING_MODES:
             await asyncio.sleep(PROBE_S[min(tries, len(PROBE_S) - 1)])
             tries += 1
             if self._closing:
                 return
+            if self._lost:
+                await self._reload()
+            if self._lost:
+                continue
             if self.control.state.seq == 0 or await self._save_checkpoint(self._captured()):
                 _LOG.warning("the log can be written again")
                 self._become(Mode.WRITING, "")

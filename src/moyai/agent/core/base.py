@@ -27,6 +27,7 @@ class Base:
         self._lease_until = Boot(0)
         self._lease_us = 0  # as control said it last; 0 before the welcome
         self._forgotten: dict[AttemptId, Boot] = {}  # claimed, lost by the engine: until when a guard may still run
+        self._lost_why: dict[AttemptId, Reason] = {}  # of those, where the engine said more than that
         self._said_hello: frozenset[AttemptId] = frozenset()  # attempts that the last hello named
         self._capacity: tuple[Flavor, ...] | None = None
         self._meta_dirty = False
@@ -85,6 +86,7 @@ class Base:
         attempt = held.attempt
         del self.attempts[attempt]
         self._forgotten.pop(attempt, None)
+        self._lost_why.pop(attempt, None)
         self._reports.owed -= held.owed
         self._out.append(Write(f"launch/{attempt}", None))
         if held.mark != UNMARKED:

@@ -116,6 +116,11 @@ class AgentCore(Starts, Holdings):
         return len(self._reports)
 
     @property
+    def owed(self) -> int:
+        """How many reports accepted work will still make for sure."""
+        return self._reports.owed
+
+    @property
     def cursor(self) -> int:
         """The number after which to ask for commands."""
         return self.meta.cursor

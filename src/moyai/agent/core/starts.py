@@ -164,7 +164,7 @@ class Starts(Base):
         self._end_unclaimed(held, Outcome.FAILED, reason, at)
         return self._take()
 
-    def forgotten(self, attempt: AttemptId, now: Boot) -> list[Effect]:
+    def forgotten(self, attempt: AttemptId, now: Boot, reason: Reason | None = None) -> list[Effect]:
         """The engine has no record of an attempt that it was asked to start, and can't say that nothing of it runs.
 
         Nor has it where it knows other starts of the attempt alone, and not the one that has the claim.
@@ -172,10 +172,13 @@ class Starts(Base):
         Unclaimed, it is started again. Claimed, its guard is renewed no more, and `tick` says its end once no guard of
         it can be alive. One that waits out partitions has no such moment: it ends when control has disowned it, which
         an operator's word must have settled. May be told again and again; does nothing before the welcome.
+        `reason`: of the end, where the engine knows more than that it lost it.
         """
         held = self.attempts.get(attempt)
         if held is None:
             return [Forget(attempt)]
+        if reason is not None:
+            self._lost_why.setdefault(attempt, reason)
         if not held.claimed:
             self._start(held)
         elif self._waits_out(held):
@@ -190,7 +193,8 @@ class Starts(Base):
         """Let time pass: say the end of forgotten attempts whose guards must be dead by now. About once a second."""
         out: list[Effect] = []
         for attempt in [a for a, until in self._forgotten.items() if until < now]:
-            out += self.ended(attempt, EngineEnd(Outcome.FAILED, Reason(Code.ENGINE_FORGOT)), at)
+            reason = self._lost_why.get(attempt, Reason(Code.ENGINE_FORGOT))
+            out += self.ended(attempt, EngineEnd(Outcome.FAILED, reason), at)
         return out
 
     def capacity(self, flavors: tuple[Flavor, ...], at: Instant) -> list[Effect]:

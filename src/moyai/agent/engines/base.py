@@ -7,6 +7,7 @@ from typing import Protocol
 from moyai.agent.core.effects import EngineEnd
 from moyai.model.commands import Launch
 from moyai.model.ids import AttemptId, NodeName
+from moyai.model.reasons import Reason
 from moyai.model.site import Flavor
 from moyai.model.units import Instant
 from moyai.model.workload import JobText
@@ -47,6 +48,17 @@ class Desk(Protocol):
 
     def launch_failed(self, attempt: AttemptId, detail: str) -> None:
         """It could not be started, and nothing of it was."""
+        ...
+
+    def forgotten(self, attempt: AttemptId, reason: Reason | None = None) -> None:
+        """The engine has no record of it and can't say that nothing of it runs; or it lost sight of a part of it.
+
+        Unclaimed, it is started again. Claimed, its end is said with `reason` once no guard of it can be alive.
+        """
+        ...
+
+    def capacity_changed(self, flavors: tuple[Flavor, ...]) -> None:
+        """The nodes that the engine has now."""
         ...
 
     def fail(self, error: BaseException) -> None:
