@@ -1,6 +1,6 @@
 # Two commands for a newcomer: `make demo` and `make test`. Each sets itself up in .venv first.
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check bench soak docs clean
+.PHONY: help install engines ray demo test check bench soak docs clean
 PYTHON ?= python3.11
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -17,7 +17,13 @@ $(STAMP): pyproject.toml constraints.txt scripts/install.sh
 demo: install ## three sites, real jobs, the loss of a site, and the bill
 	@$(BIN)/moyai demo
 
-test: install ## the whole test suite
+engines: install ## what the tests of real engines need: Slurm, PostgreSQL, sshd by apt, Ray in .ray
+	@sh scripts/engines.sh
+
+ray: install ## Ray alone, in .ray
+	@sh scripts/engines.sh ray
+
+test: engines ## the whole test suite
 	@$(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: install ## style, types, arrows, docstrings
@@ -30,8 +36,9 @@ check: install ## style, types, arrows, docstrings
 bench: install ## the figures of the core, as a table
 	@$(BIN)/python benchmarks/core.py
 
-soak: install ## 100,000 seeded fault runs in the twin
+soak: engines ## 100,000 seeded fault runs in the twin, then ten minutes of kills under 10,000 real jobs
 	@$(BIN)/python -m moyai.twin soak --seeds 0..100000
+	@$(BIN)/python tests/engines/faults/soak.py --jobs 10000 --minutes 10
 
 clean: ## remove what the build made
-	rm -rf .venv .pytest_cache .ruff_cache .hypothesis build dist src/*.egg-info
+	rm -rf .venv .ray .pytest_cache .ruff_cache .hypothesis build dist src/*.egg-info
