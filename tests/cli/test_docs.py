@@ -60,7 +60,12 @@ def test_every_command_speaks_json_and_takes_a_directory() -> None:
         if name in {"moyai", "moyai up"} | (groups - {"moyai sites"}):
             continue
         assert "--json" in text, name
-        apart = {"moyai schema", "moyai demo", "moyai store check", "moyai store migrate"}  # they have no control plane, or name two
+        apart = {
+            "moyai schema",
+            "moyai demo",
+            "moyai store check",
+            "moyai store migrate",
+        }  # they have no control plane, or name two
         if name not in apart and not name.startswith("moyai twin "):
             assert "--dir" in text, name
 
