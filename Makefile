@@ -24,7 +24,8 @@ ray: install ## Ray alone, in .ray
 	@sh scripts/engines.sh ray
 
 test: engines ## the whole test suite
-	@$(BIN)/python -m pytest -n 2 --dist worksteal
+	@$(BIN)/python -m pytest -n 2 --dist worksteal --ignore tests/engines
+	@$(BIN)/python -m pytest tests/engines  # one by one: whole clusters side by side would only wait for each other
 
 check: install ## style, types, arrows, docstrings
 	@$(BIN)/ruff format --check --quiet . || { echo "run: .venv/bin/ruff format ."; exit 1; }

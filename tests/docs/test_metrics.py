@@ -1,4 +1,4 @@
-"""docs/metrics.md and examples/alerts.yaml name the figures that are shown: no other, and all of them."""
+"""docs/metrics.md and examples/prometheus/alerts.yaml name the figures that are shown: no other, and all of them."""
 
 import re
 import shutil
@@ -17,7 +17,7 @@ from moyai.model.units import Instant
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "metrics.md"
-RULES = ROOT / "examples" / "alerts.yaml"
+RULES = ROOT / "examples" / "prometheus" / "alerts.yaml"
 _NAME = re.compile(r"\b(?:moyai|process)_[a-z_]+\b")
 _SUFFIXES = {"counter": "_total", "info": "_info"}
 

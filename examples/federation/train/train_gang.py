@@ -124,7 +124,7 @@ class Sockets:
         while len(data) < size:
             more = peer.recv(size - len(data))
             if not more:
-                sys.exit(f"rank {RANK}: another rank is gone")
+                raise ConnectionError("the line is closed")
             data += more
         return data
 
@@ -286,7 +286,10 @@ def main():
         print(f"{RANKS} ranks by {net.name}, from step {step}", flush=True)
     while step < steps:
         asked, wanted["save"] = wanted["save"], False
-        loss, saving, ending = net.step(asked, wanted["end"])  # all ranks learn it in the same step
+        try:
+            loss, saving, ending = net.step(asked, wanted["end"])  # all ranks learn it in the same step
+        except ConnectionError:
+            sys.exit(f"rank {RANK}: another rank is gone")
         step += 1
         regular = step % every == 0 or step == steps
         if RANK == 0 and regular:
