@@ -5,15 +5,14 @@ A line is an HTTP client over a Unix socket or over TLS. One that was left is cl
 
 import asyncio
 import ssl
-import sys
 from collections.abc import Coroutine, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from moyai.agent.clocks import wall_us
+from moyai.agent.webclient import load_httpx
 
 if TYPE_CHECKING:
     import httpx
@@ -124,7 +123,7 @@ class Lines:
         self._retiring: dict[Line, asyncio.TimerHandle] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._context = identity.context() if identity is not None and self._wants_tls() else None
-        self.errors: tuple[type[Exception], ...] = (_httpx().HTTPError, ssl.SSLError)
+        self.errors: tuple[type[Exception], ...] = (load_httpx().HTTPError, ssl.SSLError)
         self.now = self._open()
 
     @property
@@ -161,7 +160,7 @@ class Lines:
         return any(address.startswith("https:") for address in self._addresses)
 
     def _open(self) -> Line:
-        httpx = _httpx()
+        httpx = load_httpx()
         address = self._addresses[self._at]
         limits = httpx.Limits(max_connections=32, max_keepalive_connections=16, keepalive_expiry=60)
         if address.startswith("unix:"):
@@ -228,16 +227,3 @@ def _causes(error: BaseException) -> list[str]:
         found.append(str(at))
         at = at.__cause__ or at.__context__
     return found
-
-
-def _httpx() -> ModuleType:
-    """httpx without its command line, whose Rich and Click would be half of an agent's start."""
-    modules = cast("dict[str, object]", sys.modules)
-    if "httpx" in modules:
-        return sys.modules["httpx"]
-    modules["httpx._main"] = None  # Python's own mark for what can't be imported
-    try:
-        import httpx
-    finally:
-        del modules["httpx._main"]
-    return httpx

@@ -14,8 +14,8 @@ AGENTS_AT_ONCE = 8_000
 """Connections of agents of other machines; each has two or three."""
 
 
-def http_config(app: ASGIApp, door: Door | None = None) -> uvicorn.Config:
-    """How requests are served; through a door by its TLS."""
+def http_config(app: ASGIApp, door: Door | None = None, patience_s: int = 2) -> uvicorn.Config:
+    """How requests are served; through a door by its TLS. `patience_s`: for what is under way at the end."""
     return uvicorn.Config(
         app,
         http=PeerProtocol,
@@ -25,7 +25,7 @@ def http_config(app: ASGIApp, door: Door | None = None) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         timeout_keep_alive=75,
-        timeout_graceful_shutdown=2,
+        timeout_graceful_shutdown=patience_s,
         limit_concurrency=2_000 if door is None else AGENTS_AT_ONCE,
         ssl_context_factory=None if door is None else lambda _, __: door.side.context,
     )

@@ -88,9 +88,10 @@ class Turn:
         if self.watched is not None:
             await listener.open(self.watched.dup())
         # They close the sockets that they are given; the leader will need these.
-        servers = [(HttpServer(http_config(app)), [sock.dup() for sock in self.sockets])]
+        # Their answers are short, and the one who takes over has no time for lines that close slowly.
+        servers = [(HttpServer(http_config(app, patience_s=0)), [sock.dup() for sock in self.sockets])]
         if self.door is not None:
-            servers.append((HttpServer(http_config(app, self.door)), [self.door.sock.dup()]))
+            servers.append((HttpServer(http_config(app, self.door, patience_s=0)), [self.door.sock.dup()]))
         serving = [loop.create_task(server.serve(sockets=socks)) for server, socks in servers]
         self.layout.say(os.getpid(), 0, "", self.door.address if self.door is not None else "")
         leader = standby.leader.where if standby.leader is not None else ""
