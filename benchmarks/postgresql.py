@@ -1,6 +1,6 @@
 """The log on SQLite and on PostgreSQL side by side, and how long a fail-over takes.
 
-    python benchmarks/postgresql.py --store postgresql://USER@HOST/ONE --pair postgresql://USER@HOST/TWO --failovers 5 --json
+    python benchmarks/postgresql.py --store postgresql://USER@HOST/ONE --pair postgresql://USER@HOST/TWO --json
 
 Both databases must be empty; they are left with the benchmark's logs in them. Single: one event in each
 commit. Grouped: 4,096.
