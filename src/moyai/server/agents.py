@@ -27,6 +27,8 @@ BACKOFF_S = (1.0, 2.0, 5.0, 10.0, 30.0)
 """Pauses before an agent that died is started again; the last repeats."""
 STEADY_S = 60.0
 """An agent that lived this long starts its next life without a long pause."""
+DYING_S = 2.0
+"""An agent that dies so soon after its site was declared dead was dying then."""
 END_S = 4.0
 """How long agents may take to end when they are told to."""
 
@@ -47,6 +49,7 @@ class _Local:
     due: float = 0.0  # when it is started again; 0: not to be
     problem: str = ""
     left: bool = False  # not started again
+    declared: float = -DYING_S  # when the site was declared dead
 
 
 class Agents:
@@ -92,10 +95,11 @@ class Agents:
     def leave(self, site: SiteName) -> None:
         """The site was declared dead: its agent is not started again."""
         held = self._held.get(site)
-        if held is not None and not self._lives(held):
-            held.pid = None
-            held.left, held.due = True, 0.0
-            held.problem = "it was declared dead; its agent is not started again"
+        if held is None:
+            return
+        held.declared = self._clock()
+        if not self._lives(held):
+            _leave(held)
 
     async def stop(self) -> None:
         """Tell the agents to end, and see that they do. What runs at their sites is left running."""
@@ -191,6 +195,9 @@ class Agents:
         _LOG.error("site %s: %s", held.profile.name, held.problem)
 
     def _died(self, held: _Local) -> None:
+        if self._clock() - held.declared < DYING_S:
+            _leave(held)
+            return
         code = held.child.returncode if held.child is not None else None
         lived = self._clock() - held.begun
         held.deaths = 1 if lived > STEADY_S and held.deaths > 0 else held.deaths + 1
@@ -199,6 +206,12 @@ class Agents:
         held.problem = f"its agent {how}; the next one starts within {pause:.0f} s"
         held.pid, held.child, held.due = None, None, self._clock() + pause
         _LOG.warning("site %s: %s; see %s", held.profile.name, held.problem, held.directory / "agent.log")
+
+
+def _leave(held: _Local) -> None:
+    held.pid, held.child = None, None
+    held.left, held.due = True, 0.0
+    held.problem = "it was declared dead; its agent is not started again"
 
 
 def living_agent(directory: Path) -> int | None:
