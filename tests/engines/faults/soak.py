@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -75,11 +76,13 @@ def fleet() -> str:
 class Soak:
     """One run. `kill_every_s`: the mean pause between two kills."""
 
-    def __init__(self, jobs: int, seconds: float, seed: int, kill_every_s: float) -> None:
+    def __init__(self, jobs: int, seconds: float, seed: int, kill_every_s: float, length: float = 1.0) -> None:
         self._rng = random.Random(seed)
         self._jobs = jobs
         self._until = time.monotonic() + seconds
         self._kill_every_s = kill_every_s
+        self._length = length  # of the jobs, in units of 1.5 s
+        self._next = time.monotonic() + kill_every_s
         self.server = Server(Path(tempfile.mkdtemp(prefix="soak", dir="/tmp")))
         self._marks = self.server.root / "marks"
         self.told = Told(jobs, seconds)
@@ -109,7 +112,10 @@ class Soak:
         """Every job adds the name of its attempt to its site's file, in one write, and sleeps a little."""
         names: list[str] = []
         for i in range(self._jobs):
-            span = self._rng.choice((0.1, 0.5, 1, 2, 4))
+            if time.monotonic() >= self._next:
+                self._next = time.monotonic() + self._rng.uniform(0.2, 1.8) * self._kill_every_s
+                self._kill()
+            span = self._rng.choice((0.1, 0.5, 1, 2, 4)) * self._length
             run = f'echo "$MOYAI_ATTEMPT" >> {self._marks}/$MOYAI_SITE; sleep {span}'
             names.append(self._insist(f"j{i}", run, span))
         return names
@@ -143,8 +149,9 @@ class Soak:
             site = self._rng.choice(SITES)
             pid = _agent(self.server.root / "sites" / site)
             if pid:
-                os.kill(pid, signal.SIGKILL)
-                self.told.agents_killed += 1
+                with suppress(ProcessLookupError):  # the next one hasn't come yet
+                    os.kill(pid, signal.SIGKILL)
+                    self.told.agents_killed += 1
             return
         self.server.kill()
         self.told.leaders_killed += 1
@@ -196,7 +203,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kill-every", type=float, default=5, metavar="SECONDS")
     chosen = parser.parse_args()
-    told = Soak(chosen.jobs, chosen.minutes * 60, chosen.seed, chosen.kill_every).run()
+    told = Soak(chosen.jobs, chosen.minutes * 60, chosen.seed, chosen.kill_every, length=10.0).run()
     print(json.dumps(asdict(told), indent=2))
     return 1 if told.findings else 0
 
