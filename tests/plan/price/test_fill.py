@@ -1,5 +1,7 @@
 """Whole jobs: rounding, the packing against a loop over jobs, and options that no plan can have."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 
 from moyai.plan.price.carry import rounded
 from moyai.plan.price.expand import to_jobs
-from moyai.plan.price.fill import Room, largest_gang, pack, tightened
+from moyai.plan.price.fill import Room, largest_gang, pack
 from moyai.plan.price.instance import Columns, Instance
 from plan.price.instances import assert_sound, best_by_highs, small, used
 
@@ -66,6 +68,12 @@ def test_packing_many_wishes_is_sound_even_where_its_passes_run_out(seed: int) -
     rank = np.random.default_rng(seed).random(len(mine))
     pack(instance, Columns(mine, best[mine], instance.jobs[mine]), rank, room)
     assert_sound(instance, room.columns())
+
+
+def tightened(instance: Instance) -> Instance:
+    """The same without the options whose gang fits in no plan by `largest_gang`."""
+    fits = largest_gang(instance, instance.limits)[instance.length] + 1e-6
+    return replace(instance, value=np.where(instance.gang[:, None] > fits, np.float32(-1), instance.value))
 
 
 @settings(max_examples=15, deadline=None)

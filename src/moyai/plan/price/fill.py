@@ -86,16 +86,6 @@ def largest_gang(instance: Instance, limits: F64) -> F64:
     return least.reshape(len(hours), cells)
 
 
-def tightened(instance: Instance) -> Instance:
-    """The same without the options whose gang fits in no plan: the bound falls, nothing is lost."""
-    fits = largest_gang(instance, instance.limits) + 1e-6
-    value = instance.value.copy()
-    for length, first, last in instance.chunks():
-        if instance.gang[first:last].max() > fits[length].min():
-            value[first:last][instance.gang[first:last, None] > fits[length]] = -1.0
-    return replace(instance, value=value)
-
-
 def pack(instance: Instance, wish: Columns, rank: F64, room: Room) -> I64:
     """Take the wishes in falling `rank`, each as far as it still fits beside those before it. Returns how many of each.
 
