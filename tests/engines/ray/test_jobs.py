@@ -110,7 +110,9 @@ async def test_a_gang_runs_once_on_each_of_two_nodes(
 
 
 async def test_where_a_rank_fails_the_gang_ends(control: FakeControl, site: RaySite, ended: Ended, job: str) -> None:
-    script = "test $MOYAI_RANK = 0 || exit 5; trap 'echo stopped; exit' TERM; while :; do sleep .1; done"
+    fails = "until test -e ready; do sleep .1; done; exit 5"
+    waits = "trap 'echo stopped; exit' TERM; touch ready; while :; do sleep .1; done"
+    script = f"if test $MOYAI_RANK = 1; then {fails}; else {waits}; fi"
     await control.command("osaka", wide(f"{job}.1", nodes=2), text(script))
     end = await ended(f"{job}.1")
     assert (end.outcome, end.reason) == (Outcome.FAILED, Reason(Code.EXIT, subject="rank 1", found=5))

@@ -72,9 +72,9 @@ async def test_when_a_rank_fails_the_rest_has_its_grace_and_goes(
     sites: Callable[..., SlurmSite], control: FakeControl
 ) -> None:
     site = sites().start()
-    script = (
-        'trap "echo told; exit 0" TERM; if [ $MOYAI_RANK = 1 ]; then sleep 1; exit 4; fi; while :; do sleep 0.1; done'
-    )
+    fails = "until [ -e ready ]; do sleep 0.1; done; exit 4"
+    waits = 'trap "echo told; exit 0" TERM; touch ready; while :; do sleep 0.1; done'
+    script = f"if [ $MOYAI_RANK = 1 ]; then {fails}; else {waits}; fi"
     await run(control, order("f.1", nodes=2), script)
     end = await ended(control, "f.1")
     assert said(end) == ("failed", "exit", 4), site.log()
